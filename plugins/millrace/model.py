@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
@@ -193,3 +193,23 @@ class ProcessSpec:
     dependencies: tuple[Dependency, ...]
     dependency_streams: Mapping[str, str]
     """depends_on -> the stream it belongs to, for the dependencies that are active processes."""
+
+
+@dataclass(frozen=True)
+class ControlRows:
+    """The active rows of the control tables, as one consistent read.
+
+    Values are kept as they stand in the database (JSON types): plan.py judges them, so that a
+    bad row is a fault of its stream and not an exception here.
+    """
+
+    streams: Sequence[Mapping[str, Any]]
+    groups: Sequence[Mapping[str, Any]]
+    processes: Sequence[Mapping[str, Any]]
+    dependencies: Sequence[Mapping[str, Any]]
+    source_files: Sequence[Mapping[str, Any]]
+    schedules: Sequence[Mapping[str, Any]]
+    busy: frozenset[str] = frozenset()
+    """Names of processes with a live run: not to be dropped or moved now."""
+    latest_version: str | None = None
+    """The newest snapshot's control version."""

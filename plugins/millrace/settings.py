@@ -135,7 +135,9 @@ def _is_unknown(key: str, known: Mapping[str, Any]) -> bool:
 def _derived(
     result: Mapping[str, Any], values: Mapping[str, str], project_dir: Path, home: Path
 ) -> dict[str, Any]:
-    port = {name: result.get(name, getattr(Settings, name)) for name in ("gateway_port", "airflow_port")}
+    port = {
+        name: result.get(name, getattr(Settings, name)) for name in ("gateway_port", "airflow_port")
+    }
     return {
         "project_dir": project_dir,
         "home": home,

@@ -12,38 +12,13 @@ from typing import Any, Literal, Protocol
 
 from millrace.model import (
     Attempt,
-    Dependency,
+    ControlRows,
     Outcome,
-    Process,
-    ProcessGroup,
     ProcessRun,
     RunIdentity,
     RunState,
-    Schedule,
-    SourceFile,
-    Stream,
     StreamRun,
 )
-
-
-@dataclass(frozen=True)
-class ControlRows:
-    """The active rows of the control tables, as one consistent read.
-
-    `raw` values are kept as they stand in the database: plan.py judges them, so that a bad row
-    is a fault of its stream and not an exception here.
-    """
-
-    streams: Sequence[Mapping[str, Any]]
-    groups: Sequence[Mapping[str, Any]]
-    processes: Sequence[Mapping[str, Any]]
-    dependencies: Sequence[Mapping[str, Any]]
-    source_files: Sequence[Mapping[str, Any]]
-    schedules: Sequence[Mapping[str, Any]]
-    busy: frozenset[str] = frozenset()
-    """Names of processes with a live run: not to be dropped or moved now."""
-    latest_version: str | None = None
-    """The newest snapshot's control version."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +138,13 @@ class RunStore(Protocol):
         ...
 
     def open_attempt(
-        self, identity: RunIdentity, *, stream_name: str, dag_run_id: str, control_version: str, clear_number: int
+        self,
+        identity: RunIdentity,
+        *,
+        stream_name: str,
+        dag_run_id: str,
+        control_version: str,
+        clear_number: int,
     ) -> Attempt | None:
         """Take the run: fence + 1, a 'running' run_log row; None if it is success already.
 
@@ -181,7 +162,15 @@ class RunStore(Protocol):
         """Write how it ended, under the fence (SELECT ... FOR SHARE); StaleFence when it was taken over."""
         ...
 
-    def mark(self, identity: RunIdentity, state: RunState, message: str, *, stream_name: str = "", dag_run_id: str | None = None) -> None:
+    def mark(
+        self,
+        identity: RunIdentity,
+        state: RunState,
+        message: str,
+        *,
+        stream_name: str = "",
+        dag_run_id: str | None = None,
+    ) -> None:
         """Set the arbiter's state from outside an attempt: a person's mark, a failure before the notebook."""
         ...
 
@@ -189,6 +178,8 @@ class RunStore(Protocol):
         """Close attempts whose heartbeat stopped that long ago as 'crashed'; what was closed."""
         ...
 
-    def log(self, *, stream_name: str | None = None, process_name: str | None = None, limit: int = 50) -> Sequence[LogEntry]:
+    def log(
+        self, *, stream_name: str | None = None, process_name: str | None = None, limit: int = 50
+    ) -> Sequence[LogEntry]:
         """Newest attempts first."""
         ...
