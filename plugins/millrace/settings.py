@@ -107,7 +107,7 @@ def _validated(values: Mapping[str, str], project_dir: Path, home: Path) -> dict
         if text == "":
             continue
         try:
-            result[f.name] = type(f.default)(text) if f.type == "int" else text
+            result[f.name] = int(text) if f.type == "int" else text
         except ValueError:
             faults.append(f"{key}: {text!r} is not a whole number")
     if result.get("log_level", "INFO") not in ("DEBUG", "INFO", "WARNING", "ERROR"):
