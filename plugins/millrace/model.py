@@ -138,6 +138,10 @@ class StreamRun:
     data_date: date
     generation: int
     control_version: str
+    state: Literal["running", "success", "failed"] = "running"
+    opened_at: datetime | None = None
+    ended_at: datetime | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True)

@@ -106,14 +106,32 @@ class RunStore(Protocol):
         data_date: date,
         *,
         dag_run_id: str,
+        clear_number: int,
         control_version: str,
         new_generation: bool,
     ) -> StreamRun:
         """The generation this DAG run works on: what it opened or joined before, else a new or the latest one.
 
-        A DAG run that comes again (a retry, a clear) keeps its generation and takes
-        `control_version` as the stream run's current one.
+        Idempotent per (dag_run_id, clear_number): every task of the DAG run calls it and gets the
+        same answer. A cleared DAG run keeps its generation and takes `control_version` as the
+        stream run's current one, as does another DAG run that joins; the first call decides.
         """
+        ...
+
+    def stream_run_of(self, stream_name: str, dag_run_id: str) -> StreamRun | None:
+        """The stream run that a stream's DAG run opened or joined."""
+        ...
+
+    def close_stream_run(
+        self, run: StreamRun, state: Literal["success", "failed"], message: str
+    ) -> None:
+        """Write how the stream run ended (state, ended_at, message)."""
+        ...
+
+    def stream_runs(
+        self, stream_name: str | None = None, *, limit: int = 20
+    ) -> Sequence[StreamRun]:
+        """Newest first, with their states."""
         ...
 
     def latest_generation(self, process_name: str, data_date: date) -> int:
@@ -131,6 +149,10 @@ class RunStore(Protocol):
 
     def process_run(self, identity: RunIdentity) -> ProcessRun | None:
         """The arbiter's row, or None."""
+        ...
+
+    def process_run_of(self, process_name: str, dag_run_id: str) -> ProcessRun | None:
+        """The run that a process's DAG run executes or asked for (dag_run_id, requested_by)."""
         ...
 
     def process_runs(self, identities: Sequence[RunIdentity]) -> Mapping[RunIdentity, ProcessRun]:
@@ -171,7 +193,12 @@ class RunStore(Protocol):
         stream_name: str = "",
         dag_run_id: str | None = None,
     ) -> None:
-        """Set the arbiter's state from outside an attempt: a person's mark, a failure before the notebook."""
+        """Set the arbiter's state from outside an attempt: a person's mark, a failure before the notebook.
+
+        Raises the fence, so that an attempt still at work writes nothing more, and closes its
+        run_log row with `state` and `message`; with no open attempt it writes a run_log row of
+        its own, so that the log tells what happened.
+        """
         ...
 
     def crash_lost(self, *, silent_for_s: float) -> Sequence[LogEntry]:
