@@ -154,7 +154,9 @@ class ProcessRun:
     fence: int
     control_version: str
     dag_run_id: str | None
+    requested_by: str | None
     queued_at: datetime
+    heartbeat_at: datetime | None
     ended_at: datetime | None
     message: str | None
 

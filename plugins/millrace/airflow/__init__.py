@@ -1,0 +1,1 @@
+"""Rows to DAGs: the only room that imports Airflow (client.py, which speaks HTTP, excepted)."""

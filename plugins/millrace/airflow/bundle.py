@@ -1,0 +1,130 @@
+"""The control tables as a versioned DAG bundle: a row is a DAG about a second after its INSERT.
+
+Parsing reads local JSON and never the database, so an outage cannot hide a DAG; a read that
+fails, or finds the tables empty, is never a deletion (plan.py decides).
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
+
+from millrace.airflow import bundle_files
+from millrace.control import open_control
+from millrace.control.base import ControlStore, Snapshot
+from millrace.errors import ControlError, UnknownName
+from millrace.plan import make_plan
+from millrace.settings import Settings
+
+log = logging.getLogger(__name__)
+
+VERSIONS_KEPT = 50
+
+
+class ControlBundle(BaseDagBundle):
+    """A BaseDagBundle over schema `control`; one file pair per stream, versions from control.snapshot."""
+
+    supports_versioning = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._content: dict[str, Any] | None = None
+        self._complaint = ""
+
+    @cached_property
+    def _settings(self) -> Settings:
+        return Settings.load()
+
+    @cached_property
+    def _store(self) -> ControlStore:
+        return open_control(self._settings)
+
+    @property
+    def _templates(self) -> Path:
+        return self._settings.project_dir / "dags"
+
+    @property
+    def _version_file(self) -> Path:
+        return Path(self.base_dir) / "VERSION"
+
+    @property
+    def path(self) -> Path:
+        """The folder Airflow parses: one version's for a task, the current one for the processor."""
+        if self.version:
+            return Path(self.versions_dir) / self.version
+        return Path(self.base_dir) / "current"
+
+    def initialize(self) -> None:
+        """Have the folder there: a missing version is rebuilt from its snapshot, on any machine."""
+        if self.version is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+        elif not self.path.is_dir():
+            snapshot = self._store.load_snapshot(self.version)
+            bundle_files.lay_out_version(
+                Path(self.versions_dir), self.version, snapshot.content, self._templates
+            )
+        super().initialize()
+
+    def get_current_version(self) -> BundleVersion | None:
+        """The control version that `path` shows."""
+        if self.version:
+            return BundleVersion(self.version)
+        return (
+            BundleVersion(self._version_file.read_text()) if self._version_file.exists() else None
+        )
+
+    def refresh(self) -> None:
+        """Read the rows, keep a snapshot, touch the files that changed.
+
+        The processor's loop waits for this: every step that asks the database gives up after two
+        seconds, and the bundle's lock is held for file work alone.
+        """
+        try:
+            rows = self._store.read_rows()
+            plan = make_plan(rows, self._last_good())
+            self._complain("")
+            if plan.control_version == self._current() and rows.latest_version == self._current():
+                return
+            self._store.save_snapshot(Snapshot(plan.control_version, plan.content))
+        except ControlError as exc:
+            self._complain(str(exc))
+            return
+        self._publish(plan.control_version, dict(plan.content))
+
+    def _publish(self, version: str, content: dict[str, Any]) -> None:
+        with self.lock():
+            changed = bundle_files.lay_out(self.path, content, self._templates)
+            bundle_files.lay_out_version(Path(self.versions_dir), version, content, self._templates)
+            scratch = self._version_file.with_suffix(".tmp")
+            scratch.write_text(version)
+            scratch.replace(self._version_file)
+            bundle_files.prune_versions(Path(self.versions_dir), keep=VERSIONS_KEPT)
+        self._content = content
+        log.info(
+            "Control version laid out",
+            extra={"action": "publish", "version": version, "streams": changed},
+        )
+
+    def _current(self) -> str | None:
+        current = self.get_current_version()
+        return current.version if current else None
+
+    def _last_good(self) -> dict[str, Any] | None:
+        """What is laid out now; the newest snapshot where the local copy is absent or damaged."""
+        if self._content is None:
+            self._content = bundle_files.read_content(self.path)
+        if self._content is None:
+            with suppress(UnknownName):
+                self._content = dict(self._store.load_snapshot().content)
+        return self._content
+
+    def _complain(self, text: str) -> None:
+        # Once per change of mind, not once a second.
+        if text and text != self._complaint:
+            log.warning("The last good DAGs stay as they are: %s", text, extra={"action": "hold"})
+        self._complaint = text

@@ -1,0 +1,74 @@
+"""What runs every minute: a watchdog for attempts whose task is gone, and retention."""
+
+from __future__ import annotations
+
+import logging
+
+import psycopg2
+
+from millrace.airflow.notify import announce_failure
+from millrace.control import open_control
+from millrace.control.base import LogEntry
+from millrace.control.postgres import PostgresControl
+from millrace.errors import UnknownName
+from millrace.plan import spec
+from millrace.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SILENT_FOR_S = 120.0
+"""Longer than Airflow needs to notice a dead task and retry it: an attempt that comes back in
+time is never called crashed."""
+SNAPSHOTS_KEPT = 200
+
+NEVER_BEAT = """
+    UPDATE task_instance SET last_heartbeat_at = start_date
+    WHERE state = 'running' AND last_heartbeat_at IS NULL
+      AND start_date < now() - interval '60 seconds'
+    RETURNING dag_id, run_id, task_id
+"""
+"""A task killed before its first heartbeat: Airflow 3.3 compares with NULL and never ends it.
+Given a heartbeat to compare with, Airflow's own detector does the rest."""
+
+
+def watch() -> None:
+    """Close lost attempts as crashed and tell about them; wake Airflow's own detector."""
+    settings = Settings.load()
+    store = open_control(settings)
+    for entry in store.crash_lost(silent_for_s=SILENT_FOR_S):
+        log.warning("%s crashed: %s", entry.identity.run_id, entry.message)
+        _tell(store, entry)
+    if settings.airflow_database_url:
+        revive_detector(settings.airflow_database_url)
+
+
+def retain() -> None:
+    """Drop snapshots no run refers to, beyond the newest."""
+    dropped = open_control(Settings.load()).prune_snapshots(keep_latest=SNAPSHOTS_KEPT)
+    log.info("Snapshots dropped: %d", dropped)
+
+
+def revive_detector(database_url: str) -> int:
+    """Give tasks that never beat a heartbeat to be judged by; how many there were."""
+    connection = psycopg2.connect(database_url, connect_timeout=5)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(NEVER_BEAT)
+            rows = cursor.fetchall()
+    finally:
+        connection.close()
+    for dag_id, run_id, task_id in rows:
+        log.warning(
+            "Task %s of %s %s never beat: handed to Airflow's detector", task_id, dag_id, run_id
+        )
+    return len(rows)
+
+
+def _tell(store: PostgresControl, entry: LogEntry) -> None:
+    content = store.load_snapshot(entry.control_version).content
+    try:
+        stream = spec(content, entry.identity.process_name).stream
+    except UnknownName:
+        log.info("%s is in no stream any more: nobody to tell", entry.identity.process_name)
+        return
+    announce_failure(stream, entry.identity, store)
