@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from millrace.settings import SETTINGS_FILE, Settings
@@ -32,13 +33,13 @@ def ensure(settings: Settings) -> Settings:
     settings.home.mkdir(parents=True, exist_ok=True)
     # Root's Postgres runs as another user, who must pass through here; nobody may list it.
     settings.home.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    urls = {name: _url(settings, name) for name in ROLES}
-    tokens = {name: getattr(settings, name) or secrets.token_urlsafe(24) for name in TOKENS}
-    ports = {name: str(getattr(settings, name)) for name in PORTS}
-    _keep(settings.home / SETTINGS_FILE, urls | tokens | ports)
-    return replace(
-        settings, **urls, **tokens, vectors_url=settings.vectors_url or urls["database_url"]
-    )
+    values: dict[str, Any] = {name: _url(settings, name) for name in ROLES}
+    values |= {name: getattr(settings, name) or secrets.token_urlsafe(24) for name in TOKENS}
+    values |= {name: getattr(settings, name) for name in PORTS}
+    _keep(settings.home / SETTINGS_FILE, values)
+    if settings.vectors_url in ("", settings.database_url):
+        values["vectors_url"] = values["database_url"]
+    return replace(settings, **values)
 
 
 def password_of(url: str) -> str:
@@ -61,7 +62,7 @@ def _url(settings: Settings, name: str) -> str:
     return f"postgresql://{role}:{password}@127.0.0.1:{settings.postgres_port}/{database}"
 
 
-def _keep(path: Path, values: Mapping[str, str]) -> None:
+def _keep(path: Path, values: Mapping[str, Any]) -> None:
     named = {f"MILLRACE_{name.upper()}": value for name, value in values.items()}
     text = path.read_text() if path.is_file() else _HEADER
     kept = [line for line in text.splitlines() if line.partition("=")[0].strip() not in named]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from millrace.errors import StackError
@@ -27,10 +27,10 @@ class Part:
 
     name: str
     command: tuple[str, ...]
-    environment: Mapping[str, str]
+    environment: Callable[[], Mapping[str, str]] = field(repr=False)
     directory: Path
     home: Path
-    is_healthy: Callable[[], bool]
+    is_healthy: Callable[[Record], bool]
     port: Port | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     start_timeout_s: float = 120.0
@@ -73,7 +73,7 @@ def start(part: Part) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     processes.launch(
         part.command,
-        environment=part.environment,
+        environment=part.environment(),
         directory=part.directory,
         log_path=part.log_path,
         record_path=part.record_path,
@@ -84,9 +84,12 @@ def start(part: Part) -> None:
 def wait_healthy(part: Part) -> None:
     """Wait until the part is well; StackError with its last words when it ends or takes too long."""
     end = time.monotonic() + part.start_timeout_s
-    while not part.is_healthy():
-        if not part.is_running:
+    while True:
+        record = part.record
+        if record is None or not processes.is_alive(record):
             raise StackError(f"{part.name} ended at its start: {last_words(part)}", cure=_see(part))
+        if part.is_healthy(record):
+            return
         if time.monotonic() > end:
             raise StackError(
                 f"{part.name} is not ready after {part.start_timeout_s:.0f} s: {last_words(part)}",

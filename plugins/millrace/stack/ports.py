@@ -66,7 +66,7 @@ def _by_whom(number: int) -> str:
     except psutil.AccessDenied:
         return ""
     for c in connections:
-        if c.status == psutil.CONN_LISTEN and c.laddr.port == number and c.pid:
+        if c.status == psutil.CONN_LISTEN and c.laddr[1:] == (number,) and c.pid:
             try:
                 return f" by {psutil.Process(c.pid).name()} (process {c.pid})"
             except psutil.NoSuchProcess:

@@ -22,6 +22,7 @@ import psycopg2
 from millrace.errors import StackError
 from millrace.settings import Settings
 from millrace.stack.part import Part, Port
+from millrace.stack.processes import Record
 from millrace.stack.unprivileged import owner_of, prefix
 
 SUPERUSER = "postgres"
@@ -70,7 +71,7 @@ def part(settings: Settings) -> Part:
             *(str(binary("postgres")), "-D", str(data)),
             *_server_options(settings),
         ),
-        environment=_environment(),
+        environment=_environment,
         directory=Path("/"),
         home=settings.home,
         port=Port(settings.postgres_port, "MILLRACE_POSTGRES_PORT"),
@@ -97,7 +98,7 @@ def prepare(settings: Settings) -> None:
     _clear_stale_pid(data_dir(settings))
 
 
-def is_healthy(settings: Settings) -> bool:
+def is_healthy(settings: Settings, record: Record | None = None) -> bool:
     """Whether the server answers a query of its superuser."""
     try:
         connection = psycopg2.connect(superuser_url(settings), connect_timeout=2)
