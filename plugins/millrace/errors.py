@@ -14,8 +14,11 @@ MillraceError
 |-- VectorsError             a collection cannot be read or written
 |-- ModelError
 |   |-- ModelMissing         no backend has the model
+|   |-- RequestRefused       the backend cannot answer this request as it stands
 |   |-- BackendUnavailable   no backend answers
+|   |   `-- BackendTimeout   a backend stopped answering
 |   `-- BadAnswer            the model's answer is cut, empty or not what the schema asks
+|-- AirflowError             Airflow's API does not answer, or refuses
 `-- StackError               a part of the embedded stack did not start or stop
     `-- PortTaken            something else listens on a port that a part needs
 """
@@ -98,8 +101,20 @@ class BackendUnavailable(ModelError):
     """No model backend answers; see `millrace status`."""
 
 
+class BackendTimeout(BackendUnavailable):
+    """The model backend stopped answering."""
+
+
+class RequestRefused(ModelError):
+    """The backend cannot answer this request as it stands."""
+
+
 class BadAnswer(ModelError):
     """The model's answer is cut short, empty, or does not fit the schema."""
+
+
+class AirflowError(MillraceError):
+    """Airflow's API does not answer, or refuses; see `millrace status`."""
 
 
 class StackError(MillraceError):
