@@ -11,6 +11,7 @@ from psycopg2 import sql
 from millrace.settings import Settings
 from millrace.stack import postgres
 from millrace.stack.credentials import ROLES, password_of
+from millrace.vectors import open_collections
 
 OWNERS = ("database_url", "airflow_database_url")
 """Settings whose role owns its database."""
@@ -36,6 +37,7 @@ def _migrate(settings: Settings) -> None:
     from millrace.control.migrate import migrate
 
     migrate(settings.database_url)
+    open_collections(settings.database_url).prepare()
 
 
 def _connect(url: str) -> Any:
