@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
-NAME_PATTERN = re.compile(r"^[A-Za-z0-9_.-]{1,200}$")
+NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.-]{1,200}\Z")
+"""Names become DAG ids, run ids and file names: dots alone are none. To be used with match()."""
 
 OnFailure = Literal["stop", "continue"]
 RunState = Literal["queued", "running", "retrying", "success", "failed", "skipped"]
@@ -203,7 +204,7 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class ControlRows:
-    """The active rows of the control tables, as one consistent read.
+    """All rows of the control tables, inactive ones too, as one consistent read.
 
     Values are kept as they stand in the database (JSON types): plan.py judges them, so that a
     bad row is a fault of its stream and not an exception here.

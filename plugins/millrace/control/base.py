@@ -81,7 +81,7 @@ class ControlStore(Protocol):
     """Rows and snapshots: what the bundle, `check` and the runner read."""
 
     def read_rows(self, *, deadline_s: float = 2.0) -> ControlRows:
-        """All active rows in one query, or ControlUnavailable after `deadline_s` on the client's clock."""
+        """All rows, inactive ones too, in one query, or ControlUnavailable after `deadline_s` on the client's clock."""
         ...
 
     def save_snapshot(self, snapshot: Snapshot, *, deadline_s: float = 2.0) -> None:
@@ -90,6 +90,10 @@ class ControlStore(Protocol):
 
     def load_snapshot(self, control_version: str | None = None) -> Snapshot:
         """One version, or the latest; UnknownName where there is none."""
+        ...
+
+    def latest_version(self) -> str:
+        """The newest snapshot's control version; UnknownName where there is none."""
         ...
 
     def prune_snapshots(self, *, keep_latest: int) -> int:
