@@ -71,10 +71,16 @@ class NotebookFailed(MillraceError):
     """The notebook did not finish."""
 
     def __init__(
-        self, message: str | None = None, *, cell: int | None = None, cure: str | None = None
+        self,
+        message: str | None = None,
+        *,
+        cell: int | None = None,
+        executed_notebook_uri: str | None = None,
+        cure: str | None = None,
     ) -> None:
         super().__init__(message, cure=cure)
         self.cell = cell
+        self.executed_notebook_uri = executed_notebook_uri
 
 
 class LakeError(MillraceError):
