@@ -15,6 +15,7 @@ from typing import Any
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
 
 from millrace.airflow import bundle_files
+from millrace.airflow.pools import ensure_pools
 from millrace.control import open_control
 from millrace.control.base import ControlStore, Snapshot
 from millrace.errors import ControlError, UnknownName
@@ -42,7 +43,7 @@ class ControlBundle(BaseDagBundle):
 
     @cached_property
     def _store(self) -> ControlStore:
-        return open_control(self._settings)
+        return open_control(self._settings.database_url)
 
     @property
     def _templates(self) -> Path:
@@ -94,6 +95,7 @@ class ControlBundle(BaseDagBundle):
         except ControlError as exc:
             self._complain(str(exc))
             return
+        ensure_pools(plan.content)
         self._publish(plan.control_version, dict(plan.content))
 
     def _publish(self, version: str, content: dict[str, Any]) -> None:

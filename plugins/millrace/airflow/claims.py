@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from millrace.airflow import dates
 from millrace.airflow.requests import Requester, tick_of
+from millrace.airflow.stores import Stores
 from millrace.control.base import Request
-from millrace.control.postgres import PostgresControl
 from millrace.model import LIVE_STATES, ProcessRun, RunIdentity, Stream
 from millrace.plan import spec
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,18 +29,18 @@ class Claim:
 
 
 def claim(
-    store: PostgresControl, process_name: str, stream: Stream, context: Any, requester: Requester
+    stores: Stores, process_name: str, stream: Stream, context: Any, requester: Requester
 ) -> Claim:
     """Find or open the process run this DAG run stands for.
 
     A DAG run named `<process>__<data date>__g<generation>` executes that identity. Any other
     (a person's Trigger) resolves date and generation, and executes unless somebody else does.
     """
-    run = store.process_run_of(process_name, requester.dag_run_id)
+    run = stores.runs.process_run_of(process_name, requester.dag_run_id)
     if run is not None and run.state in LIVE_STATES:
         return Claim(run.identity, run.control_version)
-    identity = _identity(store, run, process_name, stream, context, requester)
-    latest = store.load_snapshot().control_version
+    identity = _identity(stores, run, process_name, stream, context, requester)
+    latest = stores.control.latest_version()
     request = Request(
         identity,
         stream.stream_name,
@@ -46,32 +49,32 @@ def claim(
         requester.began_at,
         redo=requester.cleared,
     )
-    decision = store.request(request)
+    decision = stores.runs.request(request)
     return _claimed(decision.run, decision.verdict, requester)
 
 
-def wanted_dependencies(store: PostgresControl, mine: Claim) -> list[tuple[str, str]]:
+def wanted_dependencies(stores: Stores, mine: Claim) -> list[tuple[str, str]]:
     """(run id, stream name) of each active dependency, by the snapshot the run uses.
 
     The own stream's processes in the same generation; others' in their latest one.
     """
-    content = store.load_snapshot(mine.control_version).content
+    content = stores.control.load_snapshot(mine.control_version).content
     found = spec(content, mine.identity.process_name)
     wanted = []
     for dependency in found.dependencies:
         stream_name = found.dependency_streams.get(dependency.depends_on)
         if not dependency.is_active or stream_name is None:
-            print(f"dependency {dependency.depends_on} is inactive: skipped")
+            log.info("Dependency %s is inactive: skipped", dependency.depends_on)
             continue
         identity = _dependency_identity(
-            store, mine, dependency.depends_on, stream_name == found.stream.stream_name
+            stores, mine, dependency.depends_on, stream_name == found.stream.stream_name
         )
         wanted.append((identity.run_id, stream_name))
     return wanted
 
 
 def _identity(
-    store: PostgresControl,
+    stores: Stores,
     run: ProcessRun | None,
     process_name: str,
     stream: Stream,
@@ -85,8 +88,8 @@ def _identity(
         return named
     tick = tick_of(context)
     day = dates.data_date(tick, stream)
-    latest = store.latest_generation(process_name, day)
-    is_new = dates.opens_generation(tick) and store.process_run(
+    latest = stores.runs.latest_generation(process_name, day)
+    is_new = dates.opens_generation(tick) and stores.runs.process_run(
         RunIdentity(process_name, day, latest)
     )
     return RunIdentity(process_name, day, latest + 1 if is_new else latest)
@@ -103,10 +106,12 @@ def _claimed(run: ProcessRun, verdict: str, requester: Requester) -> Claim:
 
 
 def _dependency_identity(
-    store: PostgresControl, mine: Claim, process_name: str, is_own_stream: bool
+    stores: Stores, mine: Claim, process_name: str, is_own_stream: bool
 ) -> RunIdentity:
     day = mine.identity.data_date
     generation = (
-        mine.identity.generation if is_own_stream else store.latest_generation(process_name, day)
+        mine.identity.generation
+        if is_own_stream
+        else stores.runs.latest_generation(process_name, day)
     )
     return RunIdentity(process_name, day, generation)

@@ -7,12 +7,10 @@ import logging
 import psycopg2
 
 from millrace.airflow.notify import announce_failure
-from millrace.control import open_control
+from millrace.airflow.stores import Stores, settings, stores
 from millrace.control.base import LogEntry
-from millrace.control.postgres import PostgresControl
 from millrace.errors import UnknownName
 from millrace.plan import spec
-from millrace.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +31,16 @@ Given a heartbeat to compare with, Airflow's own detector does the rest."""
 
 def watch() -> None:
     """Close lost attempts as crashed and tell about them; wake Airflow's own detector."""
-    settings = Settings.load()
-    store = open_control(settings)
-    for entry in store.crash_lost(silent_for_s=SILENT_FOR_S):
+    for entry in stores().runs.crash_lost(silent_for_s=SILENT_FOR_S):
         log.warning("%s crashed: %s", entry.identity.run_id, entry.message)
-        _tell(store, entry)
-    if settings.airflow_database_url:
-        revive_detector(settings.airflow_database_url)
+        _tell(stores(), entry)
+    if settings().airflow_database_url:
+        revive_detector(settings().airflow_database_url)
 
 
 def retain() -> None:
     """Drop snapshots no run refers to, beyond the newest."""
-    dropped = open_control(Settings.load()).prune_snapshots(keep_latest=SNAPSHOTS_KEPT)
+    dropped = stores().control.prune_snapshots(keep_latest=SNAPSHOTS_KEPT)
     log.info("Snapshots dropped: %d", dropped)
 
 
@@ -64,11 +60,11 @@ def revive_detector(database_url: str) -> int:
     return len(rows)
 
 
-def _tell(store: PostgresControl, entry: LogEntry) -> None:
-    content = store.load_snapshot(entry.control_version).content
+def _tell(known: Stores, entry: LogEntry) -> None:
+    content = known.control.load_snapshot(entry.control_version).content
     try:
         stream = spec(content, entry.identity.process_name).stream
     except UnknownName:
         log.info("%s is in no stream any more: nobody to tell", entry.identity.process_name)
         return
-    announce_failure(stream, entry.identity, store)
+    announce_failure(stream, entry.identity, known.runs)

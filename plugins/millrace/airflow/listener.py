@@ -13,11 +13,9 @@ from typing import Any
 from airflow.listeners import hookimpl
 from airflow.models.taskinstance import TaskInstance
 
-from millrace.control import open_control
-from millrace.control.postgres import PostgresControl
+from millrace.airflow.stores import stores
 from millrace.errors import ControlError
 from millrace.model import RunIdentity, RunState
-from millrace.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -67,28 +65,30 @@ def _dag_run_marked(dag_run: Any, state: RunState, msg: str) -> None:
 
 
 def _mark_process(name: str, dag_run_id: str, state: RunState) -> None:
-    store = open_control(Settings.load())
+    store = stores().runs
     try:
         run = store.process_run_of(name, dag_run_id)
         identity = run.identity if run else RunIdentity.parse(dag_run_id)
         if identity is not None:
-            _mark(store, identity, state, run.stream_name if run else "")
+            _mark(identity, state, run.stream_name if run else "")
     except ControlError:
         log.exception("The mark on %s is not in the control tables", dag_run_id)
 
 
 def _mark_in_stream(stream_name: str, task_id: str, dag_run_id: str, state: RunState) -> None:
-    store = open_control(Settings.load())
+    store = stores().runs
     try:
         run = store.stream_run_of(stream_name, dag_run_id)
         if run is not None:
             identity = RunIdentity(task_id, run.data_date, run.generation)
             if store.process_run(identity) is not None:
-                _mark(store, identity, state, stream_name)
+                _mark(identity, state, stream_name)
     except ControlError:
         log.exception("The mark on %s is not in the control tables", dag_run_id)
 
 
-def _mark(store: PostgresControl, identity: RunIdentity, state: RunState, stream_name: str) -> None:
-    store.mark(identity, state, f"Marked {state} by a person in Airflow.", stream_name=stream_name)
+def _mark(identity: RunIdentity, state: RunState, stream_name: str) -> None:
+    stores().runs.mark(
+        identity, state, f"Marked {state} by a person in Airflow.", stream_name=stream_name
+    )
     log.info("Marked %s %s", identity.run_id, state, extra={"action": "mark"})

@@ -10,9 +10,9 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
+from millrace.airflow.stores import settings
 from millrace.control.base import LogEntry, RunStore
 from millrace.model import RunIdentity, Stream
-from millrace.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def send(url: str, announcement: Announcement) -> bool:
 def _announce(stream: Stream, announcement: Announcement, sender: Sender = send) -> bool:
     if not stream.notify:
         return False
-    url = Settings.load().notify.get(stream.notify.lower())
+    url = settings().notify.get(stream.notify.lower())
     if url is None:
         log.warning(
             "No notification: the settings have no MILLRACE_NOTIFY_%s", stream.notify.upper()
@@ -78,7 +78,7 @@ def _announce(stream: Stream, announcement: Announcement, sender: Sender = send)
 def _written(
     what: str, stream: Stream, identity: RunIdentity, text: str, *, is_failure: bool
 ) -> Announcement:
-    link = f"{Settings.load().airflow_url}/millrace/runs/{identity.run_id}/notebook"
+    link = f"{settings().airflow_url}/millrace/runs/{identity.run_id}/notebook"
     body = (
         f"{text}\n\nstream: {stream.stream_name} (owner {stream.owner})\n"
         f"data date: {identity.data_date}, generation {identity.generation}\nnotebook: {link}"

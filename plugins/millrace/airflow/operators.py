@@ -19,12 +19,10 @@ from millrace.airflow import dates
 from millrace.airflow.claims import Claim, claim, wanted_dependencies
 from millrace.airflow.notify import announce_failure, announce_recovery
 from millrace.airflow.requests import Answer, Requester, start_or_join, tick_of
+from millrace.airflow.stores import settings, stores
 from millrace.airflow.trigger import ProcessRunTrigger
-from millrace.control import open_control
-from millrace.control.postgres import PostgresControl
 from millrace.errors import ContractError, ControlError, NotebookFailed
 from millrace.model import ProcessRun, RunIdentity, Stream, StreamRun
-from millrace.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ class NotebookLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """URL of the page plugins/millrace_ui.py serves for the process run."""
         run_id = getattr(operator, "run_id", None)
-        return f"{Settings.load().airflow_url}/millrace/runs/{run_id}/notebook" if run_id else ""
+        return f"{settings().airflow_url}/millrace/runs/{run_id}/notebook" if run_id else ""
 
 
 class _ControlTask(BaseOperator):
@@ -60,11 +58,6 @@ class _ControlTask(BaseOperator):
     def advance(self, context: Any, kept: Mapping[str, Any]) -> Any:
         """One step towards the end; calls wait_for when others must finish first."""
         raise AssertionError(f"{type(self).__name__} has no advance")
-
-    @property
-    def store(self) -> PostgresControl:
-        """The control store of this process's settings."""
-        return open_control(Settings.load())
 
     def wait_for(
         self, identities: Sequence[RunIdentity], requester: Requester, **kept: Any
@@ -104,11 +97,11 @@ class RunProcess(_ControlTask):
 
     def advance(self, context: Any, kept: Mapping[str, Any]) -> None:
         """Ask for the process run; fail with its message if it failed."""
-        run = stream_run(self.store, self.stream, context)
+        run = stream_run(self.stream, context)
         requester = self.requester(context, kept)
         identity = RunIdentity(self.process_name, run.data_date, run.generation)
         answer = start_or_join(
-            self.store,
+            stores().runs,
             [(identity, self.stream.stream_name)],
             requester=requester,
             control_version=run.control_version,
@@ -132,7 +125,7 @@ class RunDependencies(_ControlTask):
     def advance(self, context: Any, kept: Mapping[str, Any]) -> Claim:
         """Claim the run, then see that everything it needs is done."""
         requester = self.requester(context, kept)
-        mine = claim(self.store, self.process_name, self.stream, context, requester)
+        mine = claim(stores(), self.process_name, self.stream, context, requester)
         if mine.is_guest:
             self._join(mine, requester)
         elif not mine.is_done:
@@ -150,7 +143,7 @@ class RunDependencies(_ControlTask):
     def _join(self, mine: Claim, requester: Requester) -> None:
         """Another DAG run executes this identity: its end is ours."""
         answer = start_or_join(
-            self.store,
+            stores().runs,
             [(mine.identity, self.stream.stream_name)],
             requester=requester,
             control_version=mine.control_version,
@@ -163,11 +156,11 @@ class RunDependencies(_ControlTask):
     def _await_dependencies(
         self, mine: Claim, requester: Requester, kept: Mapping[str, Any]
     ) -> None:
-        needed = kept.get("needed") or wanted_dependencies(self.store, mine)
+        needed = kept.get("needed") or wanted_dependencies(stores(), mine)
         wanted = [(RunIdentity.parse(run_id), stream) for run_id, stream in needed]
         try:
             answer = start_or_join(
-                self.store,
+                stores().runs,
                 [(identity, stream) for identity, stream in wanted if identity],
                 requester=requester,
                 control_version=mine.control_version,
@@ -175,7 +168,7 @@ class RunDependencies(_ControlTask):
             )
             raise_failed(answer)
         except (ControlError, AirflowFailException) as exc:
-            self.store.mark(
+            stores().runs.mark(
                 mine.identity,
                 "failed",
                 f"A dependency failed: {exc}",
@@ -226,14 +219,14 @@ class RunNotebook(RunDependencies):
                 log_url=ti.log_url,
             )
         except ContractError:
-            announce_failure(self.stream, mine.identity, self.store)
+            announce_failure(self.stream, mine.identity, stores().runs)
             raise
         except NotebookFailed as exc:
             if not will_retry:
-                announce_failure(self.stream, mine.identity, self.store)
+                announce_failure(self.stream, mine.identity, stores().runs)
             # Without the traceback of our own frames: the notebook's is in the log above.
             raise AirflowException(str(exc)) from None
-        announce_recovery(self.stream, mine.identity, self.store)
+        announce_recovery(self.stream, mine.identity, stores().runs)
 
 
 class StreamResult(_ControlTask):
@@ -250,19 +243,19 @@ class StreamResult(_ControlTask):
         """Write how the stream run ended; fail naming every process that did."""
         ti = context["ti"]
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
-        run = stream_run(self.store, self.stream, context)
+        run = stream_run(self.stream, context)
         failed = [n for n in self.process_names if states.get(n) == "failed"]
         held = [n for n in self.process_names if states.get(n) == "upstream_failed"]
         if not failed and not held:
-            self.store.close_stream_run(run, "success", "")
+            stores().runs.close_stream_run(run, "success", "")
             return
         message = self._told(run, failed, held)
-        self.store.close_stream_run(run, "failed", message)
+        stores().runs.close_stream_run(run, "failed", message)
         raise AirflowFailException(message)
 
     def _told(self, run: StreamRun, failed: Sequence[str], held: Sequence[str]) -> str:
         identities = [RunIdentity(name, run.data_date, run.generation) for name in failed]
-        runs = self.store.process_runs(identities)
+        runs = stores().runs.process_runs(identities)
         told = [
             f"{i.process_name}: {runs[i].message if i in runs else 'failed'}" for i in identities
         ]
@@ -271,16 +264,16 @@ class StreamResult(_ControlTask):
         return "; ".join(told)
 
 
-def stream_run(store: PostgresControl, stream: Stream, context: Any) -> StreamRun:
+def stream_run(stream: Stream, context: Any) -> StreamRun:
     """The stream run this DAG run works on: the same for each of its tasks."""
     dag_run = context["dag_run"]
     tick = tick_of(context)
-    return store.open_stream_run(
+    return stores().runs.open_stream_run(
         stream.stream_name,
         dates.data_date(tick, stream),
         dag_run_id=dag_run.run_id,
         clear_number=dag_run.clear_number or 0,
-        control_version=store.load_snapshot().control_version,
+        control_version=stores().control.latest_version(),
         new_generation=dates.opens_generation(tick),
     )
 

@@ -13,12 +13,11 @@ from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 
-from millrace.control import open_control
+from millrace.airflow.stores import settings, stores
 from millrace.control.base import LogEntry
 from millrace.errors import LakeError
 from millrace.lake import open_lake
 from millrace.model import RunIdentity
-from millrace.settings import Settings
 
 SANDBOX = "sandbox allow-popups; default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
 """A notebook's output is data: it may look like something, and do nothing."""
@@ -35,8 +34,7 @@ def notebook(run_id: str, attempt: int | None = None) -> HTMLResponse:
     entry = _attempt(identity, attempt)
     if entry.executed_notebook_uri is None:
         return _page(_not_executed(entry))
-    settings = Settings.load()
-    lake = open_lake(settings.lake_url)
+    lake = open_lake(settings().lake_url)
     key = lake.key_of(entry.executed_notebook_uri)
     try:
         body = lake.read_bytes(key.removesuffix(".ipynb") + ".html").decode()
@@ -48,9 +46,7 @@ def notebook(run_id: str, attempt: int | None = None) -> HTMLResponse:
 def _attempt(identity: RunIdentity, attempt: int | None) -> LogEntry:
     entries: Sequence[LogEntry] = [
         entry
-        for entry in open_control(Settings.load()).log(
-            process_name=identity.process_name, limit=500
-        )
+        for entry in stores().runs.log(process_name=identity.process_name, limit=500)
         if entry.identity == identity and attempt in (None, entry.attempt)
     ]
     if not entries:

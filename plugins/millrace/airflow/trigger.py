@@ -12,16 +12,41 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from millrace.airflow import childruns
-from millrace.control import open_control
+from millrace.airflow.stores import stores
 from millrace.errors import ControlUnavailable
 from millrace.model import LIVE_STATES, ProcessRun, RunIdentity
-from millrace.settings import Settings
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
-POLL_LONGEST_S = 3.0
 CHECK_AIRFLOW_S = 10.0
+
+
+class Watch:
+    """One look at the arbiter's rows for all that wait in this triggerer.
+
+    A thousand waiters ask at the same moment as one would: the look that is under way serves
+    everybody who comes before it begins.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: set[RunIdentity] = set()
+        self._next: asyncio.Task[Mapping[RunIdentity, ProcessRun]] | None = None
+
+    async def look(self, identities: Sequence[RunIdentity]) -> Mapping[RunIdentity, ProcessRun]:
+        """The rows of (at least) these runs, at most POLL_S from now; ControlUnavailable."""
+        self._wanted.update(identities)
+        if self._next is None:
+            self._next = asyncio.create_task(self._gather())
+        return await asyncio.shield(self._next)
+
+    async def _gather(self) -> Mapping[RunIdentity, ProcessRun]:
+        await asyncio.sleep(POLL_S)
+        wanted, self._wanted, self._next = list(self._wanted), set(), None
+        return await asyncio.to_thread(stores().runs.process_runs, wanted)
+
+
+WATCH = Watch()
 
 
 class ProcessRunTrigger(BaseTrigger):
@@ -40,43 +65,41 @@ class ProcessRunTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", {"run_ids": self.run_ids}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until the task has something to do."""
+        """Look until the task has something to do."""
         identities = [i for i in map(RunIdentity.parse, self.run_ids) if i is not None]
-        started = checked = time.monotonic()
-        while not await self._is_over(identities):
-            now = time.monotonic()
-            if now - checked > CHECK_AIRFLOW_S:
-                checked = now
-                if await self._lost_one(identities):
+        checked = time.monotonic()
+        while True:
+            runs = await self._look(identities)
+            if runs is not None and _is_over(runs, identities):
+                break
+            if runs is not None and time.monotonic() - checked > CHECK_AIRFLOW_S:
+                checked = time.monotonic()
+                if await _has_lost_one(runs, identities):
                     break
-            await asyncio.sleep(min(POLL_LONGEST_S, POLL_S + (now - started) / 60))
         yield TriggerEvent({"look": True})
 
-    async def _is_over(self, identities: Sequence[RunIdentity]) -> bool:
-        runs = await self._runs(identities)
-        if runs is None:
-            return False
-        states = [runs[i].state if i in runs else "absent" for i in identities]
-        return "failed" in states or all(state not in LIVE_STATES for state in states)
-
-    async def _lost_one(self, identities: Sequence[RunIdentity]) -> bool:
-        """A run is live in the control tables, yet its DAG run has ended or never was."""
-        runs = await self._runs(identities) or {}
-        live = [i for i in identities if i in runs and runs[i].state in LIVE_STATES]
-        for identity in live:
-            run_id = runs[identity].dag_run_id or identity.run_id
-            state = await sync_to_async(childruns.state_of)(identity.process_name, run_id)
-            if state is None or state in childruns.ENDED:
-                # The row may have ended between the two looks.
-                return not await self._is_over([identity])
-        return False
-
-    async def _runs(
+    async def _look(
         self, identities: Sequence[RunIdentity]
     ) -> Mapping[RunIdentity, ProcessRun] | None:
-        store = open_control(Settings.load())
         try:
-            return await asyncio.to_thread(store.process_runs, identities)
+            return await WATCH.look(identities)
         except ControlUnavailable as exc:
             log.warning("Waiting goes on, the control database does not answer: %s", exc)
             return None
+
+
+def _is_over(runs: Mapping[RunIdentity, ProcessRun], identities: Sequence[RunIdentity]) -> bool:
+    states = [runs[i].state if i in runs else "absent" for i in identities]
+    return "failed" in states or all(state not in LIVE_STATES for state in states)
+
+
+async def _has_lost_one(
+    runs: Mapping[RunIdentity, ProcessRun], identities: Sequence[RunIdentity]
+) -> bool:
+    """A run is live in the control tables, yet its DAG run has ended or never was."""
+    for identity in (i for i in identities if i in runs and runs[i].state in LIVE_STATES):
+        run_id = runs[identity].dag_run_id or identity.run_id
+        state = await sync_to_async(childruns.state_of)(identity.process_name, run_id)
+        if state is None or state in childruns.ENDED:
+            return True
+    return False

@@ -1,0 +1,1 @@
+"""One script per figure. Each prints what it compares, in one run."""
