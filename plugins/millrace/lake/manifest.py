@@ -2,7 +2,8 @@
 
 An output `data/x.parquet` of a fenced run is three things, in the order they are written:
 
-1. `versions/data/x.parquet/g1-f3.parquet`: the bytes, immutable, generation and fence in the key;
+1. `versions/data/x.parquet/g1-f3-<sha256>.parquet`: the bytes, immutable, with generation, fence
+   and the first digits of their sha256 in the key;
 2. `data/x.parquet.manifest.json`: the pointer to 1, swung by compare-and-swap and only forwards,
    so that a stale attempt cannot replace a newer one's output wherever it was stopped;
 3. `data/x.parquet`: the same bytes once more (a hard link in a local lake) for people and other
@@ -65,7 +66,7 @@ def publish(
 
     Raises StaleFence when another attempt has taken the run over or a later one has published.
     """
-    object_key = _object_key(key, writer)
+    object_key = _object_key(key, data, writer)
     written = lake.write_bytes(object_key, data)
     written_at = datetime.now(UTC).isoformat(timespec="seconds")
     manifest = Manifest(
@@ -114,9 +115,10 @@ def fetch(lake: Lake, key: str) -> bytes:
     return data
 
 
-def _object_key(key: str, writer: Writer) -> str:
+def _object_key(key: str, data: bytes, writer: Writer) -> str:
     suffix = PurePosixPath(checked_key(key)).suffix
-    return f"versions/{key}/g{writer.generation}-f{writer.fence}{suffix}"
+    digits = hashlib.sha256(data).hexdigest()[:8]
+    return f"versions/{key}/g{writer.generation}-f{writer.fence}-{digits}{suffix}"
 
 
 def _swing(lake: Lake, manifest: Manifest, assert_fence: Callable[[], None]) -> None:
@@ -145,11 +147,12 @@ def _show(lake: Lake, key: str) -> None:
 
 
 def _drop_superseded(lake: Lake, manifest: Manifest) -> None:
-    """Delete what earlier attempts of the same generation left."""
+    """Delete what this attempt and earlier ones of the same generation wrote before."""
     folder = f"versions/{manifest.key}/g{manifest.generation}-f"
     for entry in list(lake.list(folder)):
-        fence = entry.key.removeprefix(folder).partition(".")[0]
-        if fence.isdigit() and int(fence) < manifest.fence:
+        fence = entry.key.removeprefix(folder).partition("-")[0]
+        is_older = fence.isdigit() and int(fence) <= manifest.fence
+        if is_older and entry.key != manifest.object_key:
             lake.delete(entry.key)
 
 
