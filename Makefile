@@ -2,7 +2,7 @@
 .ONESHELL:
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev demo up down test lint lock clean
+.PHONY: help install venv venv-dev demo up down test lint lock clean
 # A part started while Python may not write bytecode would start slowly for ever.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME
 
@@ -12,6 +12,8 @@ help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r target text; do
 		printf '%-18s %s\n' "$$target" "$$text"
 	done
+
+install: venv ## the same as make venv; after a change of requirements-notebooks.txt
 
 venv: ## make .venv with everything locked in requirements.txt
 	@sh tools/install.sh requirements.txt

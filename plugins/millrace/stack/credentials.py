@@ -21,6 +21,9 @@ ROLES = {
 """Setting -> (role, database) of the embedded Postgres."""
 
 TOKENS = ("gateway_key", "airflow_password", "jupyter_token")
+KEPT = ("ollama_host", "gguf", "model", "embed_model", "parallelism", "log_level")
+"""Settings that stay as they were given to the last `up`."""
+
 PORTS = ("postgres_port", "gateway_port", "airflow_port", "jupyter_port")
 _HEADER = "# Written by `millrace up`; secrets are generated once. Your own lines stay.\n"
 
@@ -36,7 +39,7 @@ def ensure(settings: Settings) -> Settings:
     values: dict[str, Any] = {name: _url(settings, name) for name in ROLES}
     values |= {name: getattr(settings, name) or secrets.token_urlsafe(24) for name in TOKENS}
     values |= {name: getattr(settings, name) for name in PORTS}
-    _keep(settings.home / SETTINGS_FILE, values)
+    _keep(settings.home / SETTINGS_FILE, values | _chosen(settings))
     if settings.vectors_url in ("", settings.database_url):
         values["vectors_url"] = values["database_url"]
     return replace(settings, **values)
@@ -54,6 +57,11 @@ def write_private(path: Path, text: str) -> None:
     partial.touch(mode=0o600)
     partial.write_text(text)
     partial.replace(path)
+
+
+def _chosen(settings: Settings) -> dict[str, Any]:
+    given = {name: getattr(settings, name) for name in KEPT}
+    return {name: value for name, value in given.items() if value != getattr(Settings, name)}
 
 
 def _url(settings: Settings, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from millrace.control.migrate import apply_roles, migrate
 from millrace.settings import Settings
 from millrace.stack import postgres
 from millrace.stack.credentials import ROLES, password_of
@@ -25,17 +26,14 @@ def prepare(settings: Settings) -> None:
         for setting in OWNERS:
             role, database = ROLES[setting]
             _ensure_database(connection.cursor(), database, role)
-        for role, database in ROLES.values():
-            _grant_connect(connection.cursor(), role, database)
     with closing(_connect(postgres.superuser_url(settings, "millrace"))) as connection:
-        # Only a superuser may create the extension; everything else belongs to the owner role.
+        # Only a superuser may; everything else belongs to the owner role.
         connection.cursor().execute("CREATE EXTENSION IF NOT EXISTS vector")
+    apply_roles(postgres.superuser_url(settings, "millrace"))
     _migrate(settings)
 
 
 def _migrate(settings: Settings) -> None:
-    from millrace.control.migrate import migrate
-
     migrate(settings.database_url)
     open_collections(settings.database_url).prepare()
 
@@ -61,8 +59,3 @@ def _ensure_database(cursor: Any, database: str, owner: str) -> None:
     if cursor.fetchone() is None:
         cursor.execute(sql.SQL("CREATE DATABASE {database} OWNER {owner}").format(**names))
         cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {database} FROM PUBLIC").format(**names))
-
-
-def _grant_connect(cursor: Any, role: str, database: str) -> None:
-    names = {"database": sql.Identifier(database), "role": sql.Identifier(role)}
-    cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}").format(**names))
