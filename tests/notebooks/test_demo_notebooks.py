@@ -49,7 +49,7 @@ def test_its_first_code_cell_declares_typed_parameters_with_defaults(path: Path)
     assert declaration.faults == ()
     assert {"run_id", "data_date"} <= set(declaration.parameters)
     assert not any(declared.is_required for declared in declaration.parameters.values())
-    assert all(re.match(r"\w+: \w+ = ", line) for line in first.source.splitlines())
+    assert all(re.match(r"\w+: [\w |]+ = ", line) for line in first.source.splitlines())
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
