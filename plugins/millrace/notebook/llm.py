@@ -290,5 +290,5 @@ def _check_key(frame: pd.DataFrame, key: str | None) -> None:
     doubled = frame[key][frame[key].duplicated()]
     if len(doubled):
         raise ContractError(
-            f"key={key!r} does not tell the rows apart: {doubled.iloc[0]!r} stands more than once."
+            f"key={key!r} does not tell the rows apart: {doubled.iloc[0]} stands more than once."
         )
