@@ -18,9 +18,9 @@ from millrace.settings import Settings
 STREAM = "merchandise_recommendation"
 DATA = Path("demo") / "data"
 INPUTS = {
-    "raw/demo/catalogue/catalogue.csv": "catalogue.csv",
-    "raw/demo/buying_guide/buying_guide.pdf": "buying_guide.pdf",
-    "raw/demo/customers.csv": "customers.csv",
+    "data/raw/demo/catalogue.csv": "catalogue.csv",
+    "data/raw/demo/buying_guide.pdf": "buying_guide.pdf",
+    "data/raw/demo/customers.csv": "customers.csv",
 }
 """Lake key -> file of notebooks/demo/data: what a shop's own systems would deliver."""
 
