@@ -1,0 +1,1 @@
+"""The gateway: one authenticated door in front of the local models, on the loopback only."""

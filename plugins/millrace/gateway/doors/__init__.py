@@ -1,0 +1,1 @@
+"""Doors: the interfaces by which requests come in."""
