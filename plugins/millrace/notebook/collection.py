@@ -107,12 +107,18 @@ class RunCollection:
         """Insert chunks, or replace those with the same id; only new texts are embedded."""
         return self._write(chunks, None)
 
-    def replace(self, chunks: Iterable[ChunkLike], *, source_prefix: str = "") -> WriteReport:
+    def replace(
+        self,
+        chunks: Iterable[ChunkLike],
+        *,
+        source_prefix: str = "",
+        keep_sources: Iterable[str] = (),
+    ) -> WriteReport:
         """The same, and delete every other chunk (of sources that start with `source_prefix`).
 
-        One step for readers: the old content or the new one.
+        Chunks of `keep_sources` stay. One step for readers: the old content or the new one.
         """
-        return self._write(chunks, source_prefix)
+        return self._write(chunks, source_prefix, keep_sources)
 
     def drop(self) -> None:
         """Remove the collection."""
@@ -135,7 +141,12 @@ class RunCollection:
             queries = [Query(text, vector) for text, vector in zip(texts, vectors, strict=True)]
         return self._collections.search(info.name, queries, k=k, mode=mode, where=where)
 
-    def _write(self, chunks: Iterable[ChunkLike], complete_prefix: str | None) -> WriteReport:
+    def _write(
+        self,
+        chunks: Iterable[ChunkLike],
+        complete_prefix: str | None,
+        keep_sources: Iterable[str] = (),
+    ) -> WriteReport:
         given = [_chunk(chunk, n) for n, chunk in enumerate(chunks)]
         named = {chunk.chunk_id for chunk in given if chunk.chunk_id}
         whole = identified(self._write_name, given)
@@ -153,6 +164,8 @@ class RunCollection:
         new = [c for c in changed if c.chunk_id not in there or c.chunk_id in named]
         moved = [c for c in changed if c.chunk_id in there and c.chunk_id not in named]
         gone = set(there) - ids if is_complete else set[str]()
+        for uri in keep_sources:
+            gone -= set(self._collections.content_hashes(self._write_name, source_prefix=uri))
         self._collections.write(
             self._write_name,
             new,

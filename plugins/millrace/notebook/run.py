@@ -17,6 +17,7 @@ from millrace.model import SourceFile
 from millrace.notebook.client import GatewayAddress
 from millrace.notebook.collection import RunCollection
 from millrace.notebook.facts import RunFacts, interactive_facts, production_facts
+from millrace.notebook.ingest import IngestReport, ingest
 from millrace.notebook.llm import Llm
 from millrace.notebook.record import KernelRecord, RunRecord, ScratchRecord
 from millrace.notebook.runlake import RunLake
@@ -135,6 +136,26 @@ class Run:
             token=self.record.token,
             interactive=self.is_interactive,
         )
+
+    def ingest(
+        self,
+        *,
+        text: str | None = None,
+        collection: str | None = None,
+        source_file: SourceFile | None = None,
+    ) -> IngestReport:
+        """Make the collection hold what the documents of the process's source_file row hold now.
+
+        `text` is a template over the columns for rows of csv, json, jsonl and parquet. Only new
+        texts are embedded; what vanished is deleted in the same step.
+        """
+        source = source_file or self.source_file
+        if source is None:
+            raise ContractError(
+                f"Process {self.process!r} has no source file.",
+                cure="Set control.process.source_file, or pass source_file=SourceFile(...).",
+            )
+        return ingest(self.lake, self.collection(collection), source, text=text)
 
     def finish(self, *, source_rows: int | None = None, target_rows: int | None = None) -> None:
         """Record how many rows came in and went out; StaleFence when the run was taken over."""

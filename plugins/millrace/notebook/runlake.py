@@ -59,6 +59,7 @@ class RunLake:
             {
                 entry.key.removeprefix(root)
                 for root in self._read_roots
+                if root != RAW  # its keys are among those of data/
                 for entry in self._lake.list(root + filled)
                 if not entry.key.endswith(SUFFIX)
             }
