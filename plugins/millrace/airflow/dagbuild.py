@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from millrace.plan import GroupLayout, StreamLayout, layout
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 WAITING_RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=2)}
 """For tasks that only start and wait: Airflow can lose one between deferral and resumption."""
+LONGEST_ID = 240
 BACKSTOP_S = 300
 """The runner ends a notebook at timeout_s by itself; Airflow's own limit is for a stuck runner."""
 
@@ -92,17 +93,19 @@ def _stream_dag(plan: StreamLayout, entry: Mapping[str, Any]) -> DAG:
         catchup=stream.catchup,
         max_active_runs=stream.max_active_runs,
     )
-    names = {p.process_name for p in plan.processes}
+    names = TaskNames(p.process_name for p in plan.processes)
     with dag:
         before: list[Any] = []
         for number, level in enumerate(plan.levels, start=1):
             ends = [_group(stream, group, before, names) for group in level.groups]
             last = number == len(plan.levels)
-            before = _flat(ends) if last else [_gate(_flat(ends), f"level_{number}_done", names)]
+            before = (
+                _flat(ends) if last else [_gate(_flat(ends), names.free(f"level_{number}_done"))]
+            )
         result = StreamResult(
-            task_id=_free("result", names),
+            task_id=names.free("result"),
             stream=stream,
-            process_names=sorted(names),
+            process_names=[p.process_name for p in plan.processes],
             trigger_rule="all_done",
             **WAITING_RETRIES,
         )
@@ -114,13 +117,16 @@ def _timetable(stream: Stream, schedule: Schedule | None) -> CronTriggerTimetabl
     return CronTriggerTimetable(schedule.cron, timezone=stream.time_zone) if schedule else None
 
 
-def _group(stream: Stream, group: GroupLayout, before: list[Any], names: set[str]) -> list[Any]:
+def _group(stream: Stream, group: GroupLayout, before: list[Any], names: TaskNames) -> list[Any]:
     """The tasks of a group; what the next level waits for."""
-    name = group.group.group_name
-    goes_on = group.group.on_failure == "continue"
+    row = group.group
+    goes_on = row.on_failure == "continue"
     rule = "all_done" if goes_on else "all_success"
     with TaskGroup(
-        group_id=_group_id(name), prefix_group_id=False, tooltip=docs.group_tip(group.group)
+        group_id=names.free(f"group_{row.group_name}".replace(".", "_")),
+        group_display_name=row.group_name,
+        prefix_group_id=False,
+        tooltip=docs.group_tip(row),
     ):
         for number, level in enumerate(group.levels, start=1):
             tasks = [_run_process(stream, process) for process in level.processes]
@@ -128,8 +134,8 @@ def _group(stream: Stream, group: GroupLayout, before: list[Any], names: set[str
             before = list(tasks)
             is_last = number == len(group.levels)
             if not is_last or goes_on:
-                suffix = "done" if is_last else f"step_{number}_done"
-                before = [_gate(before, f"{name}__{suffix}", names, rule)]
+                step = "done" if is_last else f"step_{number}_done"
+                before = [_gate(before, names.free(f"{row.group_name}_{step}"), rule)]
     return before
 
 
@@ -143,11 +149,9 @@ def _run_process(stream: Stream, process: Process) -> RunProcess:
     )
 
 
-def _gate(
-    before: Iterable[Any], name: str, names: set[str], rule: str = "none_failed"
-) -> EmptyOperator:
+def _gate(before: Iterable[Any], task_id: str, rule: str = "none_failed") -> EmptyOperator:
     """One task between two levels: group >> group would draw an edge for every pair."""
-    gate = EmptyOperator(task_id=_free(name, names)[-250:], trigger_rule=rule)
+    gate = EmptyOperator(task_id=task_id, trigger_rule=rule)
     _chain(before, [gate])
     return gate
 
@@ -205,17 +209,16 @@ def _flat(ends: Iterable[list[Any]]) -> list[Any]:
     return [task for end in ends for task in end]
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """A task id that no process of the stream bears."""
-    return next(candidate for candidate in _candidates(name) if candidate not in taken)
+class TaskNames:
+    """Ids of a DAG's tasks and groups: processes keep their names, everything else gives way."""
 
+    def __init__(self, process_names: Iterable[str]) -> None:
+        self._taken = set(process_names)
 
-def _candidates(name: str) -> Iterator[str]:
-    while True:
-        yield name
-        name += "_"
-
-
-def _group_id(group_name: str) -> str:
-    # A dot separates nested groups in Airflow's ids.
-    return group_name.replace(".", "_")
+    def free(self, wanted: str) -> str:
+        """`wanted`, shortened and underscored until nothing else bears it."""
+        name = wanted[-LONGEST_ID:]
+        while name in self._taken:
+            name = f"{name}_"
+        self._taken.add(name)
+        return name

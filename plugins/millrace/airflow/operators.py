@@ -7,6 +7,8 @@ and the snapshot it points to.
 from __future__ import annotations
 
 import logging
+import time
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,7 +23,7 @@ from millrace.airflow.notify import announce_failure, announce_recovery
 from millrace.airflow.requests import Answer, Requester, start_or_join, tick_of
 from millrace.airflow.stores import settings, stores
 from millrace.airflow.trigger import ProcessRunTrigger
-from millrace.errors import ContractError, ControlError, NotebookFailed
+from millrace.errors import ContractError, ControlError, ControlUnavailable, NotebookFailed
 from millrace.model import ProcessRun, RunIdentity, Stream, StreamRun
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,9 @@ RunNotebookCallable = Callable[..., Any]
 """Called with identity, stream_name, dag_run_id, clear_number, control_version, will_retry and
 log_url; raises NotebookFailed or ContractError. dags/stream.py binds it to the runner."""
 
-BAD_STATES = frozenset({"failed", "upstream_failed"})
+PATIENCE_S = 240.0
+"""How long a task waits for a control database that is away before it fails (and is retried)."""
+PAUSE_S = 5.0
 
 
 class NotebookLink(BaseOperatorLink):
@@ -55,9 +59,9 @@ class _ControlTask(BaseOperator):
         """Back from waiting: ask the arbiter again."""
         return self._guarded(context, kept)
 
+    @abstractmethod
     def advance(self, context: Any, kept: Mapping[str, Any]) -> Any:
         """One step towards the end; calls wait_for when others must finish first."""
-        raise AssertionError(f"{type(self).__name__} has no advance")
 
     def wait_for(
         self, identities: Sequence[RunIdentity], requester: Requester, **kept: Any
@@ -70,10 +74,17 @@ class _ControlTask(BaseOperator):
         )
 
     def _guarded(self, context: Any, kept: Mapping[str, Any]) -> Any:
-        try:
-            return self.advance(context, kept)
-        except (ControlError, ContractError) as exc:
-            raise AirflowFailException(str(exc)) from exc
+        give_up_at = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self.advance(context, kept)
+            except ControlUnavailable as exc:
+                if time.monotonic() > give_up_at:
+                    raise AirflowException(str(exc)) from exc
+                log.warning("Trying again in %.0f s: %s", PAUSE_S, exc)
+            except (ControlError, ContractError) as exc:
+                raise AirflowFailException(str(exc)) from exc
+            time.sleep(PAUSE_S)
 
     @staticmethod
     def requester(context: Any, kept: Mapping[str, Any]) -> Requester:
