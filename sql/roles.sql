@@ -22,6 +22,10 @@ BEGIN
         'GRANT CONNECT, TEMPORARY ON DATABASE %I TO millrace_kernel, millrace_author',
         current_database()
     );
+    -- Existing scripts may name their tables without a schema.
+    EXECUTE format(
+        'ALTER DATABASE %I SET search_path = "$user", public, cntl_af', current_database()
+    );
     -- All kernels share a role, and a role sees its own sessions' statements, tokens included.
     ALTER ROLE millrace_kernel SET track_activities = off;
     ALTER ROLE millrace_author SET track_activities = off;

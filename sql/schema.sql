@@ -349,8 +349,9 @@ $$;
 COMMENT ON FUNCTION control.require_time_zone IS 'Refuses a time zone that Postgres does not know.';
 
 -- Breadth first, so that the circle named is a shortest one and a node is looked at once.
+-- Volatile, so that it sees what was committed while the caller waited for its lock.
 CREATE FUNCTION control.dependency_path(first_name text, last_name text) RETURNS text[]
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     reached text[] := ARRAY[first_name];
     came_from text[] := ARRAY[NULL::text];

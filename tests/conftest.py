@@ -11,6 +11,8 @@ import pytest
 from millrace.settings import Settings
 from millrace.stack import part, postgres
 from millrace.stack.ports import free_ports
+from tests.databases import control_database
+from tests.stack_fixture import TestStack, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +33,20 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield postgres.superuser_url(settings)
     finally:
         part.stop(server)
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres_server: str) -> Iterator[str]:
+    """URL of the owner of a fresh control database, with roles, schema and compatibility views."""
+    with control_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestStack]:
+    """The full embedded stack, in a home of its own and on free ports; its logs stay there."""
+    with running_stack(tmp_path_factory.mktemp("a stack")) as running:
+        yield running
 
 
 def _settings(home: Path) -> Settings:
