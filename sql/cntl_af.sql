@@ -19,13 +19,17 @@ $$;
 
 COMMENT ON FUNCTION cntl_af.is_active IS 'act_f as a boolean; NULL is active.';
 
+-- Not one SQL expression: the planner would cast a constant text before the CASE had judged it.
 CREATE FUNCTION cntl_af.to_parameters(nb_parm text) RETURNS jsonb
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE
-        WHEN nb_parm IS NULL THEN '{}'::jsonb
-        WHEN nb_parm IS JSON OBJECT THEN nb_parm::jsonb
-        ELSE jsonb_build_object('nb_parm', nb_parm)
-    END
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF nb_parm IS NULL THEN
+        RETURN '{}';
+    ELSIF nb_parm IS JSON OBJECT THEN
+        RETURN nb_parm::jsonb;
+    END IF;
+    RETURN jsonb_build_object('nb_parm', nb_parm);
+END
 $$;
 
 COMMENT ON FUNCTION cntl_af.to_parameters IS
