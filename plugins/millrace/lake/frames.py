@@ -20,11 +20,11 @@ def _from_tsv(data: bytes, delimiter: str | None) -> pd.DataFrame:
 
 
 def _from_jsonl(data: bytes, _: str | None) -> pd.DataFrame:
-    return pd.read_json(io.BytesIO(data), lines=True, convert_dates=False, dtype=False)
+    return pd.read_json(io.BytesIO(data), lines=True, dtype=False)
 
 
 def _from_json(data: bytes, _: str | None) -> pd.DataFrame:
-    return pd.read_json(io.BytesIO(data), convert_dates=False, dtype=False)
+    return pd.read_json(io.BytesIO(data), dtype=False)
 
 
 def _from_parquet(data: bytes, _: str | None) -> pd.DataFrame:

@@ -170,7 +170,7 @@ class PgvectorCollections:
             connection = psycopg2.connect(self.url, application_name="millrace vectors")
         except psycopg2.OperationalError as exc:
             raise VectorsError(
-                f"The vectors' Postgres does not answer: {str(exc).strip()}",
+                f"The vectors' Postgres does not answer: {' '.join(str(exc).split())}",
                 cure="See `millrace status`.",
             ) from exc
         try:
@@ -181,7 +181,7 @@ class PgvectorCollections:
         except psycopg2.Error as exc:
             if exc.pgcode == STALE_FENCE:
                 raise StaleFence(str(exc).splitlines()[0]) from exc
-            raise VectorsError(f"Collection {name!r}: {str(exc).strip()}") from exc
+            raise VectorsError(f"Collection {name!r}: {' '.join(str(exc).split())}") from exc
         finally:
             connection.close()
 
