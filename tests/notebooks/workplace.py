@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,6 +41,7 @@ class MemoryRuns:
     heartbeats: int = 0
     is_done: bool = False
     down_for_calls: int = 0
+    content: Mapping[str, Any] = field(default_factory=dict)
     outcomes: list[tuple[Attempt, Outcome]] = field(default_factory=list)
     beaten: threading.Event = field(default_factory=threading.Event)
 
@@ -65,7 +67,7 @@ class MemoryRuns:
 
     def load_snapshot(self, control_version: str | None = None) -> Snapshot:
         self._answer()
-        return Snapshot(control_version or VERSION, {})
+        return Snapshot(control_version or VERSION, self.content)
 
     def take_over(self) -> None:
         """Another attempt opens."""
@@ -131,12 +133,12 @@ class Workplace:
         settings: Settings | None = None,
         **options: Any,
     ) -> Wiring:
+        self.runs.content = snapshot_content(spec)
         return Wiring(
             store=cast(RunStore, self.runs),
             snapshots=cast(ControlStore, self.runs),
             lake=open_lake(self.lake_folder.as_uri()),
             settings=settings or self.settings(),
-            row_of=lambda content, name: spec,
             environ=environ or {"PATH": "/usr/bin:/bin", "HOME": str(self.folder)},
             **{"heartbeat_s": 0.2, "grace_s": 1.0, **options},
         )
@@ -164,7 +166,12 @@ def row(
     """A process's row with its stream and group."""
     return ProcessSpec(
         process=Process(
-            "recommend", "answers", notebook_path, parameters=parameters or {}, **columns
+            "recommend",
+            "answers",
+            notebook_path,
+            parameters=parameters or {},
+            source_file=source_file.source_file if source_file else None,
+            **columns,
         ),
         group=ProcessGroup("answers", "shop"),
         stream=Stream("shop", question="What sells?", parameters=stream_parameters or {}),
@@ -174,10 +181,38 @@ def row(
     )
 
 
+def snapshot_content(spec: ProcessSpec) -> dict[str, Any]:
+    """A snapshot's content that holds this one process."""
+    entry = {
+        "stream": asdict(spec.stream),
+        "groups": [asdict(spec.group)],
+        "processes": [asdict(spec.process)],
+        "dependencies": [],
+        "source_files": [asdict(spec.source_file)] if spec.source_file else [],
+        "schedule": None,
+        "faults": [],
+    }
+    return {"format": 1, "streams": {spec.stream.stream_name: entry}}
+
+
 def executed_cells(workplace: Workplace) -> list[Any]:
     """The cells of the executed notebook in the lake."""
     (path,) = workplace.lake_folder.rglob("notebook.ipynb")
     return list(nbformat.read(path, as_version=4).cells)
 
 
-NOW = datetime.now(UTC)
+def until(condition: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
+    """Waits for it; fails where it does not come about."""
+    give_up_at = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not come about"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

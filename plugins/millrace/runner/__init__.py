@@ -5,7 +5,7 @@ Cheap to import: papermill and the kernel's machinery load when a notebook is ex
 
 from __future__ import annotations
 
-from millrace.runner.contract import Fault, check_notebook
+from millrace.runner.contract import check_notebook
 from millrace.runner.run import RunOrder, RunReport, Wiring, run_process
 
-__all__ = ["Fault", "RunOrder", "RunReport", "Wiring", "check_notebook", "run_process"]
+__all__ = ["RunOrder", "RunReport", "Wiring", "check_notebook", "run_process"]

@@ -46,7 +46,6 @@ class CellClient(PapermillNotebookClient):  # type: ignore[misc]
             raise_on_iopub_timeout=False,
             iopub_timeout=IDLE_TIMEOUT_S,
             startup_timeout=START_TIMEOUT_S,
-            coalesce_streams=True,
             log=LIBRARY_LOG,
         )
         self._cell_output = output

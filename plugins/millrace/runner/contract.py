@@ -15,6 +15,7 @@ from typing import Any
 
 from millrace.errors import ContractError
 from millrace.model import Attempt, ProcessSpec, SourceFile
+from millrace.plan import Fault
 from millrace.redaction import looks_secret
 from millrace.runner.declaration import (
     Declaration,
@@ -39,18 +40,6 @@ PLATFORM_NAMES = frozenset(
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One thing that does not fit: where it stands, what it is, how to put it right."""
-
-    where: str
-    message: str
-    cure: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message} {self.cure}"
-
-
-@dataclass(frozen=True)
 class Contract:
     """A notebook that fits its row, and the values to inject into it."""
 
@@ -71,7 +60,7 @@ def agree(spec: ProcessSpec, notebooks_dir: Path, platform: Mapping[str, Any]) -
     declaration = declared_in(notebook, shown=_shown(path, notebooks_dir))
     faults = list(_faults(spec, declaration, platform))
     if faults:
-        raise ContractError("\n".join(str(fault) for fault in faults))
+        raise ContractError("\n".join(f"{f.where}: {f.message} {f.cure}" for f in faults))
     return Contract(path, notebook, chosen_values(spec, declaration, platform))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import logging
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,8 @@ from typing import Any
 from millrace.lake.base import Lake, ObjectInfo
 from millrace.model import Attempt
 from millrace.redaction import Redactor
+
+log = logging.getLogger(__name__)
 
 # Whatever an output's script tries, the page talks to nobody.
 CONTENT_POLICY = (
@@ -88,9 +91,7 @@ def as_ipynb(notebook: Any) -> bytes:
 
 def as_page(notebook: Any, *, title: str, lines: list[str], failure: str) -> bytes:
     """One HTML page with everything in it; it loads nothing from anywhere."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        body, _ = _exporter().from_notebook_node(notebook)
+    body = _rendered(notebook)
     about = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     failed = f'<p class="failed">{html.escape(failure)}</p>' if failure else ""
     return (
@@ -102,6 +103,24 @@ def as_page(notebook: Any, *, title: str, lines: list[str], failure: str) -> byt
     ).encode("utf-8", "replace")
 
 
+def _rendered(notebook: Any) -> str:
+    """The cells as HTML; a note where an output is such that they cannot be drawn."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            body: str = _exporter().from_notebook_node(notebook)[0]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
+        log.warning(
+            "The executed notebook could not be drawn as a page: %s",
+            exc,
+            extra={"action": "page_failed"},
+        )
+        return (
+            f"<p>This notebook could not be drawn ({html.escape(repr(exc))}): see the .ipynb.</p>"
+        )
+    return body
+
+
 def _about(attempt: Attempt) -> list[str]:
     return [
         f"Stream {attempt.stream_name}, data date {attempt.identity.data_date}, "
@@ -111,7 +130,7 @@ def _about(attempt: Attempt) -> list[str]:
 
 
 def _joined(outputs: list[Any]) -> list[Any]:
-    """The outputs with neighbouring pieces of one stream made one."""
+    """The outputs with neighbouring pieces of one stream put together."""
     pieces: list[tuple[Any, list[str]]] = []
     for output in outputs:
         is_stream = output.output_type == "stream"
@@ -121,8 +140,16 @@ def _joined(outputs: list[Any]) -> list[Any]:
             pieces.append((output, [output.text] if is_stream else []))
     for output, texts in pieces:
         if texts:
-            output.text = "".join(texts)
+            output.text = _as_on_a_terminal("".join(texts))
     return [output for output, _ in pieces]
+
+
+def _as_on_a_terminal(text: str) -> str:
+    """Each line as it stood in the end: a carriage return starts it again (progress bars)."""
+    if "\r" not in text:
+        return text
+    # Not nbclient's coalesce_streams: its pattern takes minutes for lines of 100,000 characters.
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
 @lru_cache(maxsize=1)

@@ -57,6 +57,9 @@ def _serve(arguments: list[str], *, is_limited: bool) -> None:
 
     app = IPKernelApp.instance()
     app.initialize(arguments)
+    # As in JupyterLab, what lies beside the notebook can be imported; only now, so that it
+    # cannot stand in for a module that the kernel itself needs.
+    sys.path.insert(0, "")
     if is_limited and app.shell is not None:
         app.shell.set_custom_exc((MemoryError,), _report_memory_error)
     app.start()

@@ -6,18 +6,20 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from millrace.control.base import ControlStore, RunStore
 from millrace.errors import (
     ContractError,
     ControlUnavailable,
+    LakeError,
     MillraceError,
     NotebookFailed,
     StaleFence,
 )
 from millrace.lake.base import Lake
 from millrace.model import Attempt, Outcome, ProcessSpec, RunIdentity
+from millrace.plan import spec
 from millrace.redaction import Redactor
 from millrace.runner.contract import Contract, agree, platform_values, run_values
 from millrace.runner.document import Saved, save_executed
@@ -68,8 +70,6 @@ class Wiring:
     snapshots: ControlStore
     lake: Lake
     settings: Settings
-    row_of: Callable[[Mapping[str, Any], str], ProcessSpec]
-    """From a snapshot's content and a process's name to its row (`millrace.plan.spec`)."""
     environ: Mapping[str, str] = field(default_factory=dict)
     """The environment a kernel inherits its few allowed names from."""
     heartbeat_s: float = INTERVAL_S
@@ -141,7 +141,7 @@ def _open(order: RunOrder, wiring: Wiring) -> Attempt | None:
 def _row(wiring: Wiring, attempt: Attempt) -> ProcessSpec:
     """The row as the attempt's snapshot has it, whatever the tables say by now."""
     snapshot = _patiently(wiring, lambda: wiring.snapshots.load_snapshot(attempt.control_version))
-    return wiring.row_of(snapshot.content, attempt.identity.process_name)
+    return spec(snapshot.content, attempt.identity.process_name)
 
 
 def _execution(
@@ -169,7 +169,16 @@ def _execution(
 
 def _save(wiring: Wiring, attempt: Attempt, executed: Executed, redactor: Redactor) -> Saved:
     failure = str(executed.failure or "")
-    return save_executed(wiring.lake, attempt, executed.notebook, redactor, failure=failure)
+    try:
+        return save_executed(wiring.lake, attempt, executed.notebook, redactor, failure=failure)
+    except LakeError as exc:
+        if executed.failure is None:
+            raise
+        # Why the notebook failed matters more than why its copy is missing: say both.
+        raise NotebookFailed(
+            f"{failure} (and the executed notebook could not be saved: {exc})",
+            cell=executed.failure.cell,
+        ) from exc
 
 
 def _close(
@@ -217,7 +226,9 @@ def _recorded(
     outcome = Outcome("failed", message, will_retry=will_retry)
     _patiently(wiring, lambda: wiring.store.close_attempt(attempt, outcome))
     _log_outcome(attempt, outcome)
-    return ContractError(message) if isinstance(error, ContractError) else NotebookFailed(message)
+    if isinstance(error, ContractError):
+        return ContractError(message)
+    return NotebookFailed(message, cell=getattr(error, "cell", None))
 
 
 def _log_outcome(attempt: Attempt, outcome: Outcome) -> None:

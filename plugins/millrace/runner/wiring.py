@@ -6,7 +6,6 @@ import os
 
 from millrace.control import open_control, open_runs
 from millrace.lake import open_lake
-from millrace.plan import spec
 from millrace.runner.run import Wiring
 from millrace.settings import Settings
 
@@ -18,6 +17,5 @@ def wired(settings: Settings) -> Wiring:
         snapshots=open_control(settings.database_url),
         lake=open_lake(settings.lake_url),
         settings=settings,
-        row_of=spec,
         environ=os.environ,
     )
