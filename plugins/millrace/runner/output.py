@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 
 MAX_TEXT_CHARS = 1_000_000
 MAX_DATA_CHARS = 10_000_000
+MAX_LOGGED_CHARS = 20_000
+"""Of one result or error; the notebook has all of it."""
 
 
 class CellOutput:
@@ -35,7 +37,7 @@ class CellOutput:
         self.end_cell()
         self._cell = number
         self._text_left, self._data_left = MAX_TEXT_CHARS, MAX_DATA_CHARS
-        self._write([f"> {first_line}"])
+        self._say(f"> {first_line}")
 
     def end_cell(self) -> None:
         """Log the last, unended lines."""
@@ -52,7 +54,7 @@ class CellOutput:
             self._admit_data(content)
         elif kind == "error":
             content["traceback"] = _bounded_lines(content.get("traceback", []))
-            self._write([f"{content.get('ename')}: {content.get('evalue')}"[:2000].rstrip()])
+            self._say(f"{content.get('ename')}: {content.get('evalue')}"[:MAX_LOGGED_CHARS])
         elif kind == "clear_output":
             self._text_left, self._data_left = MAX_TEXT_CHARS, MAX_DATA_CHARS
         return True
@@ -78,16 +80,19 @@ class CellOutput:
         elif len(str(data.get("text/plain", ""))) > MAX_TEXT_CHARS:
             data = {**data, "text/plain": data["text/plain"][:MAX_TEXT_CHARS] + " [cut]"}
         content["data"] = dict(data)
-        text = data.get("text/plain", "")
-        self._write(self._redactor.text(line) for line in str(text)[:20_000].splitlines())
+        self._say(str(data.get("text/plain", ""))[:MAX_LOGGED_CHARS])
+
+    def _say(self, text: str) -> None:
+        # As a whole first: a private key spans lines.
+        self._write(self._redactor.text(text).splitlines())
 
     def _write(self, lines: Iterable[str]) -> None:
+        """Log lines that are redacted already."""
         for line in lines:
-            text = self._redactor.text(line) if line.startswith("> ") else line
             log.info(
                 "[cell %d] %s",
                 self._cell,
-                text,
+                line,
                 extra={"action": "cell_output", "run_id": self._run_id, "cell": self._cell},
             )
 

@@ -117,6 +117,9 @@ def _attempt(
         beat.raise_if_lost()
     except StaleFence:
         raise
+    except MillraceError as exc:
+        # Not chained: the message is complete, and redacted only in the new one.
+        raise _recorded(order, wiring, attempt, exc, redactor) from None
     except Exception as exc:
         raise _recorded(order, wiring, attempt, exc, redactor) from exc
     return _close(order, wiring, attempt, executed, saved, redactor)
