@@ -20,7 +20,7 @@ SETTINGS_FILE = "settings.env"
 
 
 def _setting(help_text: str, default: Any = None, *, secret: bool = False) -> Any:
-    return field(default=default, metadata={"help": help_text, "secret": secret})
+    return field(default=default, repr=not secret, metadata={"help": help_text, "secret": secret})
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,15 @@ class Settings:
     jupyter_port: int = _setting("embedded JupyterLab", 8888)
     parallelism: int = _setting("Airflow tasks at the same time", 8)
 
-    ollama_host: str = _setting("an Ollama server (also read from OLLAMA_HOST)", "")
+    ollama_host: str = _setting(
+        "an Ollama server (also OLLAMA_HOST; empty: the usual port, if one answers; off: none)", ""
+    )
     gguf: str = _setting("path of a GGUF model for llama.cpp in-process", "")
     model: str = _setting("default generation model; empty: the first a backend has", "")
     embed_model: str = _setting("default embedding model; empty: the first a backend has", "")
     log_level: str = _setting("DEBUG, INFO, WARNING or ERROR", "INFO")
 
-    notify: Mapping[str, str] = field(default_factory=dict, metadata={"secret": True})
+    notify: Mapping[str, str] = field(default_factory=dict, repr=False, metadata={"secret": True})
     """Notification targets, from MILLRACE_NOTIFY_<NAME>: name (lower case) -> Apprise URL."""
 
     @classmethod

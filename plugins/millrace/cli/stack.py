@@ -126,7 +126,7 @@ def _models(settings: Settings) -> dict[str, Any]:
 def _told(health: dict[str, Any]) -> str:
     if not health:
         return "the gateway does not answer; see `millrace up`."
-    return ", ".join(f"{key} {value}" for key, value in health.items())
+    return ", ".join(health.get("models") or ["none"]) + f" (gateway: {health['status']})"
 
 
 def _moment(stamp: float | None) -> datetime | None:

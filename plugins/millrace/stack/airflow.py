@@ -64,7 +64,7 @@ def _api_server(settings: Settings) -> Part:
         arguments=("api-server",),
         port=Port(settings.airflow_port, "MILLRACE_AIRFLOW_PORT"),
         is_healthy=lambda record: _health(settings) is not None,
-        stop_patience_s=5.0,
+        stop_patience_s=3.0,
     )
 
 
@@ -74,7 +74,7 @@ def _component(settings: Settings, name: str, *options: str) -> Part:
         name=name,
         arguments=(name, *options),
         is_healthy=partial(_has_beaten, settings, HEALTH_KEYS[name]),
-        stop_patience_s=10.0,
+        stop_patience_s=8.0,
     )
 
 

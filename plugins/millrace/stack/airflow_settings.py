@@ -40,6 +40,10 @@ FIXED = {
     "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": ("86400", "a file is parsed when it changes"),
     "DAG_PROCESSOR__PRINT_STATS_INTERVAL": ("600", "else the log is mostly statistics"),
     "LOGGING__COLORED_CONSOLE_LOG": ("False", "the output goes to files"),
+    "LOGGING__NAMESPACE_LEVELS": (
+        "airflow.dag_processing.manager.DagFileProcessorManager=WARNING,http.access=WARNING",
+        "else a line for every look at the bundle and every heartbeat of a task",
+    ),
     "METRICS__STATSD_ON": ("False", "nothing reports home"),
     "USAGE_DATA_COLLECTION__ENABLED": ("False", "nothing reports home"),
 }

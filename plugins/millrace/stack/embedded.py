@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from millrace.stack import (
     processes,
 )
 from millrace.stack.part import Part
+from millrace.stack.processes import Record
 
 Report = Callable[[str, str], None]
 """Told (part, what happens) while the stack starts and stops."""
@@ -32,7 +34,7 @@ class Standing:
 
     name: str
     state: str
-    """running, starting, stopped or dead (was started, is not there any more)."""
+    """running, starting, not answering, stopped or dead (was started, is not there any more)."""
     pid: int | None = None
     port: int | None = None
     memory_mb: int | None = None
@@ -124,8 +126,14 @@ def _standing(each: Part) -> Standing:
     if not processes.is_alive(record):
         return Standing(each.name, "dead", port=port)
     memory = processes.memory_bytes(processes.family(record)) // 1_000_000
-    state = "running" if each.is_healthy(record) else "starting"
-    return Standing(each.name, state, record.pid, record.port, memory, record.started_at)
+    return Standing(each.name, _state(each, record), record.pid, port, memory, record.started_at)
+
+
+def _state(each: Part, record: Record) -> str:
+    if each.is_healthy(record):
+        return "running"
+    is_young = time.time() - record.started_at < each.start_timeout_s
+    return "starting" if is_young else "not answering"
 
 
 def _folders(settings: Settings) -> None:

@@ -26,12 +26,17 @@ QUIET = {
 """Nothing reports home, and nothing on this machine is asked for by way of a proxy."""
 
 
+LEAN = {"MALLOC_ARENA_MAX": "2"}
+"""glibc keeps a heap for every thread otherwise: 10 MB each in a long-running server."""
+
+
 def base(settings: Settings, *, python_path: tuple[Path, ...] = ()) -> dict[str, str]:
     """What every part gets; `python_path` comes before the project's own plugins folder."""
     folders = (*python_path, settings.project_dir / "plugins")
     return {
         **_inherited(os.environ),
         **QUIET,
+        **LEAN,
         **settings.environment(),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), _path(os.environ)]),
         "LANG": os.environ.get("LANG") or "C.UTF-8",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.request
 from typing import Any
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def get_json(url: str, *, timeout_s: float = 2.0) -> dict[str, Any] | None:
+def get_json(url: str, *, timeout_s: float = 5.0) -> dict[str, Any] | None:
     """The JSON object at that URL; None where nothing answers, or something else does."""
     try:
         with _DIRECT.open(url, timeout=timeout_s) as response:
@@ -18,14 +17,3 @@ def get_json(url: str, *, timeout_s: float = 2.0) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def answers(url: str, *, timeout_s: float = 2.0) -> bool:
-    """Whether an HTTP server answers there, with whatever status."""
-    try:
-        _DIRECT.open(url, timeout=timeout_s).close()
-    except urllib.error.HTTPError as exc:
-        exc.close()
-    except OSError:
-        return False
-    return True

@@ -12,6 +12,9 @@ from millrace.errors import StackError
 from millrace.stack import processes
 from millrace.stack.processes import Record
 
+LOG_KEPT_BYTES = 20_000_000
+"""A longer log is set aside at the part's next start, in place of the one set aside before."""
+
 
 @dataclass(frozen=True)
 class Port:
@@ -30,7 +33,7 @@ class Part:
     environment: Callable[[], Mapping[str, str]] = field(repr=False)
     directory: Path
     home: Path
-    is_healthy: Callable[[Record], bool]
+    is_healthy: Callable[[Record], bool] = field(repr=False)
     port: Port | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     start_timeout_s: float = 120.0
@@ -71,6 +74,8 @@ def start(part: Part) -> None:
         processes.kill(processes.family(record))
     for folder in (part.log_path.parent, part.record_path.parent):
         folder.mkdir(parents=True, exist_ok=True)
+    if part.log_path.is_file() and part.log_path.stat().st_size > LOG_KEPT_BYTES:
+        part.log_path.replace(part.log_path.with_suffix(".log.1"))
     processes.launch(
         part.command,
         environment=part.environment(),
