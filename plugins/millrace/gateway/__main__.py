@@ -11,10 +11,14 @@ import uvicorn
 from millrace.errors import MillraceError, PortTaken
 from millrace.gateway.app import create_app
 from millrace.gateway.backends.base import Backend
+from millrace.gateway.backends.llamacpp import LlamaCppBackend
+from millrace.gateway.backends.ollama import OllamaBackend
 from millrace.gateway.backends.trial.backend import TrialBackend
 from millrace.settings import Settings
 
 LOOPBACK = "127.0.0.1"
+NO_OLLAMA = "off"
+"""As MILLRACE_OLLAMA_HOST: do not even look whether an Ollama server is there."""
 GRACE_S = 10
 """How long requests in flight may go on after SIGTERM."""
 
@@ -48,7 +52,12 @@ def main() -> int:
 
 def backends(settings: Settings) -> list[Backend]:
     """The backends these settings name, in their order of preference."""
-    return [TrialBackend()]
+    found: list[Backend] = []
+    if settings.ollama_host != NO_OLLAMA:
+        found.append(OllamaBackend(settings.ollama_host))
+    if settings.gguf:
+        found.append(LlamaCppBackend(settings.gguf))
+    return [*found, TrialBackend()]
 
 
 def listen(port: int) -> socket.socket:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from millrace.errors import BackendUnavailable, ModelError, ModelMissing
+from millrace.errors import ModelMissing
 from millrace.gateway.backends.base import Backend, Capability, Health, Model
 from millrace.settings import Settings
+
+LOAD_WAIT_S = 120.0
+"""How long a request waits for a model that is being loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +46,25 @@ class Router:
     async def find(self, name: str, capability: Capability) -> Route:
         """The route of a model; an empty name is the default one of that capability.
 
-        Raises ModelMissing, or BackendUnavailable while a backend that may have it is loading.
+        Waits for backends that still load, if the model may be theirs. Raises ModelMissing.
         """
-        routes = await self.routes()
-        if wanted := name or self._default[capability]:
-            fits = [r for r in routes if _full(r.model.name) == _full(wanted)]
-        else:
-            fits = [r for r in routes if capability in r.model.capabilities]
+        wanted = name or self._default[capability]
+        fits = await self._fitting(wanted, capability)
+        if not (fits and wanted) and await self._has_loaded():
+            fits = await self._fitting(wanted, capability)
         if fits:
             return fits[0]
-        await self._refuse_while_loading()
+        served = ", ".join(route.model.name for route in await self.routes())
         raise ModelMissing(
-            f"model {wanted!r} not found." if wanted else f"no model for {capability}.",
-            cure=f"Served here: {', '.join(r.model.name for r in routes) or 'none'}.",
+            f"model {wanted!r} not found." if wanted else f"There is no model for {capability}.",
+            cure=f"Served here: {served or 'none'}.",
         )
+
+    async def _fitting(self, wanted: str, capability: Capability) -> list[Route]:
+        routes = await self.routes()
+        if wanted:
+            return [route for route in routes if _full(route.model.name) == _full(wanted)]
+        return [route for route in routes if capability in route.model.capabilities]
 
     @asynccontextmanager
     async def slot(self, backend: Backend) -> AsyncIterator[None]:
@@ -96,17 +104,16 @@ class Router:
         }
 
     async def _default_route(self, capability: Capability) -> Route | None:
-        try:
-            return await self.find("", capability)
-        except ModelError:
-            return None
+        return next(iter(await self._fitting(self._default[capability], capability)), None)
 
-    async def _refuse_while_loading(self) -> None:
-        for backend in self.backends:
-            if (await backend.health()).state == "loading":
-                raise BackendUnavailable(
-                    f"The {backend.name} backend is still loading.", cure="Try again in a moment."
-                )
+    async def _has_loaded(self) -> bool:
+        """Wait for whatever still loads; False if nothing did."""
+        loading = [b for b in self.backends if (await b.health()).state == "loading"]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOAD_WAIT_S):
+                for backend in loading:
+                    await backend.loaded()
+        return bool(loading)
 
 
 def _full(name: str) -> str:
@@ -114,4 +121,4 @@ def _full(name: str) -> str:
 
 
 def _is_well(health: Health) -> bool:
-    return health.state == "ready"
+    return health.state in ("ready", "absent")

@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-State = Literal["ready", "loading", "down"]
+State = Literal["ready", "loading", "down", "absent"]
+"""absent: not there, and not asked for either."""
 Capability = Literal["completion", "embedding"]
 DoneReason = Literal["stop", "length", "load", "unload"]
 
@@ -135,6 +136,9 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Let go of everything it holds."""
+
+    async def loaded(self) -> None:
+        """Wait until it no longer loads, whether that went well or not."""
 
     async def health(self) -> Health:
         """Its state, from memory or within two seconds."""

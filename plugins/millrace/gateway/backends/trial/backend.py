@@ -49,6 +49,11 @@ class TrialBackend:
             self._loading.cancel()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
+    async def loaded(self) -> None:
+        """Wait until MiniLM is loaded or has failed to."""
+        if self._loading:
+            await asyncio.wait({self._loading})
+
     async def health(self) -> Health:
         """loading, ready, or down with the reason."""
         if self._fault:

@@ -74,12 +74,15 @@ def item_price(item: Item) -> float | None:
 
 def telling_sentences(item: Item) -> list[str]:
     """The item's sentences that are more than a title or a field; all, if none is."""
-    name = title(item)
     every = sentences(item.text)
-    telling = [
-        s for s in every if len(s.split()) > 3 and s.rstrip(".") != name and not _is_field(s)
-    ]
+    telling = [s for s in every if len(s.split()) > 3 and not _is_heading(s) and not _is_field(s)]
     return telling or every or [item.text]
+
+
+def _is_heading(sentence: str) -> bool:
+    """Whether most of its words are capitalised, as in a title."""
+    long = [word for word in sentence.split() if len(word) > 3 and word[0].isalpha()]
+    return len(sentence.split()) <= 8 and 2 * sum(word[0].isupper() for word in long) > len(long)
 
 
 def _is_field(sentence: str) -> bool:

@@ -80,8 +80,8 @@ def read_prompt(text: str) -> Prompt:
 
 
 def _bodies(text: str, heads: list[re.Match[str]]) -> Iterator[str]:
-    ends = [head.start() for head in heads[1:]] + [len(text)]
-    for head, end in zip(heads, ends, strict=True):
+    ends = [*(head.start() for head in heads[1:]), len(text)]
+    for head, end in zip(heads, ends[: len(heads)], strict=True):
         yield text[head.end() : end].strip()
 
 
