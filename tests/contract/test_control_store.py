@@ -158,13 +158,15 @@ def test_a_statement_the_server_refuses_keeps_its_words(database_url: str) -> No
         session.rows("SELECT 1/0")
 
 
-def test_a_transaction_that_fails_leaves_nothing(database_url: str) -> None:
-    with (
-        pytest.raises(ControlError),
-        open_session(database_url, 5, transaction=True) as session,
-    ):
+def insert_half(database_url: str) -> None:
+    with open_session(database_url, 5, transaction=True) as session:
         session.rows("INSERT INTO control.stream (stream_name) VALUES ('half')")
         session.rows("SELECT 1/0")
+
+
+def test_a_transaction_that_fails_leaves_nothing(database_url: str) -> None:
+    with pytest.raises(ControlError):
+        insert_half(database_url)
     assert open_control(database_url).read_rows().streams == []
 
 
