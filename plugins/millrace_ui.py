@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from airflow.plugins_manager import AirflowPlugin
 
 from millrace.airflow import listener
@@ -15,8 +13,6 @@ class MillraceUi(AirflowPlugin):
     """What Airflow loads from plugins/."""
 
     name = "millrace"
-    fastapi_apps: ClassVar[list[Any]] = [
-        {"app": app, "url_prefix": "/millrace", "name": "Millrace"}
-    ]
-    operator_extra_links: ClassVar[list[Any]] = [NotebookLink()]
-    listeners: ClassVar[list[Any]] = [listener]
+    fastapi_apps = [{"app": app, "url_prefix": "/millrace", "name": "Millrace"}]  # noqa: RUF012
+    operator_extra_links = [NotebookLink()]  # noqa: RUF012
+    listeners = [listener]  # noqa: RUF012

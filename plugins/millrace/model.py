@@ -119,6 +119,11 @@ class RunIdentity:
         """The id of its DAG run: `<process>__<data date>__g<generation>`."""
         return f"{self.process_name}__{self.data_date.isoformat()}__g{self.generation}"
 
+    def attempt_folder(self, fence: int) -> str:
+        """Lake prefix of an attempt: `runs/<process>/<data date>/g<generation>/attempt-<fence>`."""
+        day = self.data_date.isoformat()
+        return f"runs/{self.process_name}/{day}/g{self.generation}/attempt-{fence}"
+
     @classmethod
     def parse(cls, run_id: str) -> RunIdentity | None:
         """The identity a DAG run id spells, or None where a person or Airflow made the id."""

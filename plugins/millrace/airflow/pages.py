@@ -19,7 +19,10 @@ from millrace.errors import LakeError
 from millrace.lake import open_lake
 from millrace.model import RunIdentity
 
-SANDBOX = "sandbox allow-popups; default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
+SANDBOX = (
+    "sandbox allow-popups; default-src 'none'; img-src data:;"
+    " style-src 'unsafe-inline'; font-src data:"
+)
 """A notebook's output is data: it may look like something, and do nothing."""
 
 app = FastAPI(title="Millrace", docs_url=None, redoc_url=None, openapi_url=None)
@@ -34,10 +37,9 @@ def notebook(run_id: str, attempt: int | None = None) -> HTMLResponse:
     entry = _attempt(identity, attempt)
     if entry.executed_notebook_uri is None:
         return _page(_not_executed(entry))
-    lake = open_lake(settings().lake_url)
-    key = lake.key_of(entry.executed_notebook_uri)
+    key = f"{identity.attempt_folder(entry.fence)}/notebook.html"
     try:
-        body = lake.read_bytes(key.removesuffix(".ipynb") + ".html").decode()
+        body = open_lake(settings().lake_url).read_bytes(key).decode()
     except LakeError as exc:
         raise HTTPException(404, str(exc)) from exc
     return _page(body)

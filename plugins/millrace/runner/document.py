@@ -56,18 +56,9 @@ def save_executed(
     clean = redacted(notebook, redactor)
     title = attempt.identity.run_id
     page = as_page(clean, title=title, lines=_about(attempt), failure=redactor.text(failure))
-    folder = attempt_folder(attempt)
+    folder = attempt.identity.attempt_folder(attempt.fence)
     saved_page = lake.write_bytes(f"{folder}/notebook.html", page)
     return Saved(lake.write_bytes(f"{folder}/notebook.ipynb", as_ipynb(clean)), saved_page)
-
-
-def attempt_folder(attempt: Attempt) -> str:
-    """Lake prefix of one attempt: `runs/<process>/<data date>/g<generation>/attempt-<fence>`."""
-    identity = attempt.identity
-    return (
-        f"runs/{identity.process_name}/{identity.data_date.isoformat()}"
-        f"/g{identity.generation}/attempt-{attempt.fence}"
-    )
 
 
 def redacted(notebook: Any, redactor: Redactor) -> Any:
