@@ -10,10 +10,11 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any, Literal
 
+from millrace.control.arbiter import may_take, state_after, verdict
 from millrace.control.base import Decision, LogEntry, Request
 from millrace.control.postgres import STATEMENTS
 from millrace.control.session import Session, open_session
-from millrace.errors import AlreadyRunning, StaleFence, UnknownName
+from millrace.errors import StaleFence, UnknownName
 from millrace.model import (
     LIVE_STATES,
     Attempt,
@@ -121,10 +122,10 @@ class PostgresRuns:
                 return Decision("start", _process_run(started))
             run = self._locked(session, request.identity)
             assert run is not None, "a process run in conflict is there to be locked"
-            verdict = _verdict(_process_run(run), request)
-            if verdict == "restart":
+            decided = verdict(_process_run(run), request)
+            if decided == "restart":
                 [run] = session.rows(STATEMENTS["queue_again"], values)
-            return Decision(verdict, _process_run(run))
+            return Decision(decided, _process_run(run))
 
     def process_run(self, identity: RunIdentity) -> ProcessRun | None:
         """The arbiter's row, or None."""
@@ -174,7 +175,13 @@ class PostgresRuns:
         }
         with self._transaction() as session:
             run = self._locked(session, identity)
-            if run is not None and not _may_take(run, dag_run_id, clear_number):
+            if run is not None and not may_take(
+                _process_run(run),
+                dag_run_id,
+                recorded_clears=run["clear_number"],
+                clears=clear_number,
+                is_fresh=bool(run["is_fresh"]),
+            ):
                 return None
             fence = session.rows(STATEMENTS["take_run"], values)[0]["fence"]
             _close_open_log(session, identity, "crashed", _TAKEN_OVER)
@@ -199,7 +206,7 @@ class PostgresRuns:
             **asdict(outcome),
             "run_id": attempt.run_id,
             "fence": attempt.fence,
-            "state": _state_after(outcome),
+            "state": state_after(outcome),
         }
         with self._transaction() as session:
             run = self._locked(session, attempt.identity)
@@ -268,39 +275,6 @@ def _generation(session: Session, values: Mapping[str, Any], new_generation: boo
         return int(found["own"])
     newest = int(found["newest"] or 0)
     return newest + 1 if new_generation else max(newest, 1)
-
-
-def _verdict(
-    run: ProcessRun, request: Request
-) -> Literal["start", "restart", "wait", "done", "failed"]:
-    if run.state in LIVE_STATES:
-        return "wait"
-    # A failure that came later is this requester's to hear of: two that wait for one run would
-    # else restart it under each other's hands.
-    earlier = run.ended_at is not None and run.ended_at < request.began_at
-    if run.state == "success":
-        return "restart" if request.redo and earlier else "done"
-    if earlier:
-        return "restart"
-    return "failed" if run.state == "failed" else "done"
-
-
-def _may_take(run: Mapping[str, Any], dag_run_id: str, clear_number: int) -> bool:
-    if run["state"] == "success":
-        return clear_number > int(run["clear_number"])
-    if run["state"] == "running" and run["is_fresh"] and run["dag_run_id"] != dag_run_id:
-        raise AlreadyRunning(
-            f"Process run {_identity(run).run_id} is being worked on by DAG run "
-            f"{run['dag_run_id']}.",
-            cure="Wait for it, or mark its task failed first.",
-        )
-    return True
-
-
-def _state_after(outcome: Outcome) -> RunState:
-    if outcome.status == "success" or outcome.status == "skipped":
-        return outcome.status
-    return "retrying" if outcome.will_retry else "failed"
 
 
 def _close_open_log(

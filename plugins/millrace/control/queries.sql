@@ -297,3 +297,19 @@ SELECT * FROM control.run_log
 WHERE (%(stream_name)s::text IS NULL OR stream_name = %(stream_name)s)
     AND (%(process_name)s::text IS NULL OR process_name = %(process_name)s)
 ORDER BY started_at DESC LIMIT %(limit)s
+
+-- name: describe_columns
+-- Tables, views and columns with their comments, for the reference page.
+SELECT n.nspname || '.' || c.relname AS "table", obj_description(c.oid, 'pg_class') AS table_comment,
+    a.attname AS "column", a.attnum = ANY (coalesce(k.conkey, '{}')) AS is_key,
+    replace(format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz') AS "type",
+    regexp_replace(pg_get_expr(d.adbin, d.adrelid), '::[a-z.]+( varying)?', '', 'g') AS "default",
+    a.attnotnull AND a.attidentity = '' AS is_required,
+    col_description(c.oid, a.attnum) AS comment
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
+LEFT JOIN pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'p'
+WHERE n.nspname IN ('control', 'cntl_af') AND c.relkind IN ('r', 'v')
+ORDER BY 1, a.attnum
