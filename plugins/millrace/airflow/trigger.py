@@ -57,7 +57,7 @@ class ProcessRunTrigger(BaseTrigger):
     """
 
     def __init__(self, run_ids: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.run_ids = list(run_ids)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
