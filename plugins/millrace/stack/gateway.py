@@ -17,12 +17,18 @@ def part(settings: Settings) -> Part:
     return Part(
         name="gateway",
         command=(sys.executable, "-P", "-m", "millrace.gateway"),
-        environment=partial(environment.base, settings),
+        environment=partial(_environment, settings),
         directory=settings.home,
         home=settings.home,
         port=Port(settings.gateway_port, "MILLRACE_GATEWAY_PORT"),
         is_healthy=partial(_is_healthy, f"{settings.gateway_url}/health"),
     )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    # The trial model's matrices are small and it has threads of its own: more of OpenBLAS's wait
+    # for each other in busy loops, which on a busy machine is ten times slower.
+    return environment.base(settings) | {"OPENBLAS_NUM_THREADS": "1"}
 
 
 def _is_healthy(url: str, record: Record) -> bool:
