@@ -61,7 +61,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     ports = dict(zip(("POSTGRES", "GATEWAY"), free_ports(2), strict=True))
     given = {f"MILLRACE_{name}_PORT": str(number) for name, number in ports.items()}
     home = tmp_path_factory.mktemp("demo home")
-    ready = credentials.ensure(Settings.load({"MILLRACE_HOME": str(home), **given}))
+    given |= {"MILLRACE_HOME": str(home), "MILLRACE_OLLAMA_HOST": "off"}
+    ready = credentials.ensure(Settings.load(given))
     postgres.prepare(ready)
     server, door = postgres.part(ready), gateway.part(ready)
     try:
