@@ -269,7 +269,11 @@ def test_the_kernel_dies_with_the_task(place: Workplace) -> None:
         f"place = Workplace(Path({str(place.folder)!r}))\n"
         "run_process(place.order(), place.wiring(row(timeout_s=120)))\n"
     )
-    environment = {"PYTHONPATH": f"plugins{os.pathsep}.", "PATH": os.environ["PATH"]}
+    environment = {
+        "PYTHONPATH": f"plugins{os.pathsep}.",
+        "PATH": os.environ["PATH"],
+        "TMPDIR": str(place.folder),
+    }
     task = subprocess.Popen([sys.executable, "-c", program], env=environment)
     _when(started, task.kill)
     task.wait()
