@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.notebooks.workplace import MemoryRuns, Workplace, executed_cells, is_alive, row, until
 
 from millrace.errors import ContractError, NotebookFailed, StaleFence
 from millrace.lake import ObjectInfo
 from millrace.lake.local import LocalLake
 from millrace.runner import run_process
+from tests.notebooks.workplace import MemoryRuns, Workplace, executed_cells, is_alive, row, until
 
 FOREVER = "import time\nwhile True:\n    time.sleep(0.05)"
 

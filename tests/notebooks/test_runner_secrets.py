@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 
 import pytest
-from tests.notebooks.workplace import TOKEN, Workplace, row
 
 from millrace.errors import ContractError, NotebookFailed
 from millrace.runner import run_process
+from tests.notebooks.workplace import TOKEN, Workplace, row
 
 KEY_BODY = "MIIEowIBAAKCAQEAplantedKeyBody0123456789abcdefghij"
 PLANTED = {

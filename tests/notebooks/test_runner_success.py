@@ -12,11 +12,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from tests.notebooks.workplace import TOKEN, VERSION, Workplace, executed_cells, is_alive, row
 
 from millrace.errors import ControlUnavailable
 from millrace.model import SourceFile
 from millrace.runner import run_process
+from tests.notebooks.workplace import TOKEN, VERSION, Workplace, executed_cells, is_alive, row
 
 
 @pytest.fixture

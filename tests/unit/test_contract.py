@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.notebooks.workplace import Workplace, row
 
 from millrace.errors import ContractError
 from millrace.model import SourceFile
 from millrace.runner import check_notebook
 from millrace.runner.contract import agree, platform_values
+from tests.notebooks.workplace import Workplace, row
 
 RUN = {"run_id": "r1", "data_date": "2026-11-20", "generation": 2}
 
