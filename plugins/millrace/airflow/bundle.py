@@ -19,6 +19,7 @@ from millrace.airflow.pools import ensure_pools
 from millrace.control import open_control
 from millrace.control.base import ControlStore, Snapshot
 from millrace.errors import ControlError, UnknownName
+from millrace.model import ControlRows
 from millrace.plan import make_plan
 from millrace.settings import Settings
 
@@ -35,6 +36,7 @@ class ControlBundle(BaseDagBundle):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._content: dict[str, Any] | None = None
+        self._rows_seen: ControlRows | None = None
         self._complaint = ""
 
     @cached_property
@@ -63,13 +65,22 @@ class ControlBundle(BaseDagBundle):
     def initialize(self) -> None:
         """Have the folder there: a missing version is rebuilt from its snapshot, on any machine."""
         if self.version is None:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self._mend()
         elif not self.path.is_dir():
             snapshot = self._store.load_snapshot(self.version)
             bundle_files.lay_out_version(
                 Path(self.versions_dir), self.version, snapshot.content, self._templates
             )
         super().initialize()
+
+    def _mend(self) -> None:
+        """Lay the last good content out again: files may have been damaged while nobody looked."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        current = self._current()
+        kept = [self.path, *([Path(self.versions_dir) / current] if current else [])]
+        self._content = next(filter(None, map(bundle_files.read_content, kept)), None)
+        if self._content is not None:
+            bundle_files.lay_out(self.path, self._content, self._templates)
 
     def get_current_version(self) -> BundleVersion | None:
         """The control version that `path` shows."""
@@ -87,9 +98,12 @@ class ControlBundle(BaseDagBundle):
         """
         try:
             rows = self._store.read_rows()
-            plan = make_plan(rows, self._last_good())
             self._complain("")
+            if rows == self._rows_seen:
+                return
+            plan = make_plan(rows, self._last_good())
             if plan.control_version == self._current() and rows.latest_version == self._current():
+                self._rows_seen = rows
                 return
             self._store.save_snapshot(Snapshot(plan.control_version, plan.content))
         except ControlError as exc:

@@ -27,6 +27,7 @@ EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 WAITING_RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=2)}
 """For tasks that only start and wait: Airflow can lose one between deferral and resumption."""
 LONGEST_ID = 240
+LONGEST_TAG = 100
 BACKSTOP_S = 300
 """The runner ends a notebook at timeout_s by itself; Airflow's own limit is for a stuck runner."""
 
@@ -72,7 +73,7 @@ def _dag(dag_id: str, stream: Stream, tags: Sequence[str], **kwargs: Any) -> DAG
     return DAG(
         dag_id=dag_id,
         default_args={"owner": stream.owner or "millrace"},
-        tags=list(tags),
+        tags=[tag[:LONGEST_TAG] for tag in tags],
         params=_params(),
         is_paused_upon_creation=False,
         max_active_tasks=64,

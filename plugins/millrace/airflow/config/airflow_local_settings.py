@@ -1,9 +1,9 @@
-"""Loaded by Airflow's scheduler alone: what every task needs, so that forked tasks have it for free."""
+"""Loaded by Airflow's scheduler alone: forked tasks then have for free what they all need."""
 
 import contextlib
 
 with contextlib.suppress(ImportError):
     # An install without notebooks (a scheduler of its own) has no papermill, and needs none.
-    import papermill
+    import papermill  # noqa: F401
 
-    import millrace.runner
+    import millrace.runner  # noqa: F401
