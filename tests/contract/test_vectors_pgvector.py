@@ -7,11 +7,11 @@ import json
 import numpy as np
 import psycopg2
 import pytest
-from tests.databases import as_role, execute
 
 from millrace.vectors import Chunk, Query, open_collections
 from millrace.vectors.base import Vectors, identified
 from millrace.vectors.pgvector import SQL, PgvectorCollections
+from tests.databases import as_role, execute
 
 
 @pytest.fixture(scope="module")

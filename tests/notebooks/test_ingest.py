@@ -8,7 +8,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.notebooks.fake_gateway import FakeGateway, serving
 
 from millrace.errors import LakeError
 from millrace.lake import open_lake
@@ -21,6 +20,7 @@ from millrace.notebook.llm import Llm
 from millrace.notebook.record import ScratchRecord
 from millrace.notebook.runlake import RunLake
 from millrace.vectors import open_collections
+from tests.notebooks.fake_gateway import FakeGateway, serving
 
 TEMPLATE = "{name}: {description}"
 CATALOGUE = SourceFile("catalogue", "csv", ",", 64, 0, "raw/catalogue.csv")

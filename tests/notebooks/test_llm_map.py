@@ -11,12 +11,20 @@ import numpy as np
 import pandas as pd
 import pydantic
 import pytest
-from tests.notebooks.fake_gateway import FakeGateway, as_json, asked, refusal, reply, serving
 
-from millrace.errors import BackendUnavailable, BadAnswer, ContractError, ModelError, ModelMissing
+from millrace.errors import (
+    BackendUnavailable,
+    BadAnswer,
+    ContractError,
+    ModelError,
+    ModelMissing,
+    StaleFence,
+)
 from millrace.notebook.client import GatewayAddress
 from millrace.notebook.llm import Llm
+from millrace.notebook.progress import Counts
 from millrace.notebook.record import ScratchRecord
+from tests.notebooks.fake_gateway import FakeGateway, as_json, asked, refusal, reply, serving
 
 
 class Pick(pydantic.BaseModel):
@@ -245,6 +253,21 @@ def test_under_airflow_an_interrupt_ends_the_notebook(gateway: FakeGateway, llm:
     _interrupt_when_held(gateway)
     with pytest.raises(KeyboardInterrupt):
         llm.map(_frame(10), prompt="{text}")
+
+
+class _Overtaken(ScratchRecord):
+    """The record of an attempt that another one takes over while its first rows are asked."""
+
+    def progress(self, counts: Counts) -> None:
+        raise StaleFence
+
+
+def test_an_overtaken_attempt_stops_asking(gateway: FakeGateway) -> None:
+    gateway.hold.clear()
+    llm = Llm(GatewayAddress(gateway.url), _Overtaken(), patience_s=0.3)
+    with pytest.raises(StaleFence):
+        llm.map(_frame(100), prompt="{text}")
+    assert len(gateway.chats) <= gateway.slots
 
 
 async def test_it_works_inside_a_running_loop(llm: Llm) -> None:

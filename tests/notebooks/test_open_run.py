@@ -12,8 +12,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.databases import as_role
-from tests.notebooks.fake_gateway import FakeGateway, serving
 
 from millrace import open_run
 from millrace.control.base import Request, Snapshot
@@ -22,6 +20,8 @@ from millrace.control.postgres_runs import PostgresRuns
 from millrace.errors import ContractError, ObjectNotFound, StaleFence, UnknownName
 from millrace.model import Attempt, Outcome, RunIdentity
 from millrace.vectors import open_collections
+from tests.databases import as_role
+from tests.notebooks.fake_gateway import FakeGateway, serving
 
 VERSION = "00112233445566aa"
 DAY = date(2026, 11, 20)

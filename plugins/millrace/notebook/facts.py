@@ -9,7 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from millrace.errors import UnknownName
-from millrace.model import SourceFile
+from millrace.model import ProcessSpec, SourceFile, Stream
+from millrace.plan import spec
 
 
 @dataclass(frozen=True)
@@ -56,39 +57,35 @@ def interactive_facts(
 
     UnknownName, with the processes there are, where the snapshot has no such process.
     """
-    entry, process = _process(content, process_name)
-    stream = entry["stream"]
+    found = _spec(content, process_name)
+    stream, process = found.stream, found.process
     day = data_date or _data_date(stream)
-    source = next(
-        (s for s in entry["source_files"] if s["source_file"] == process.get("source_file")), None
-    )
     return RunFacts(
         run_id=f"{process_name}__{day.isoformat()}__interactive",
         process_name=process_name,
-        stream_name=stream["stream_name"],
+        stream_name=stream.stream_name,
         data_date=day,
-        question=stream.get("question") or "",
-        parameters={**(stream.get("parameters") or {}), **(process.get("parameters") or {})},
-        source_file=_source_file(source),
-        **_models(process),
+        question=stream.question or "",
+        parameters={**(stream.parameters or {}), **(process.parameters or {})},
+        source_file=found.source_file,
+        **_models(vars(process)),
     )
 
 
-def _process(
-    content: Mapping[str, Any], process_name: str
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    entries = content["streams"].values()
-    known = {p["process_name"]: (entry, p) for entry in entries for p in entry["processes"]}
-    if process_name not in known:
-        names = ", ".join(sorted(known)) or "none"
-        raise UnknownName(f"No process {process_name!r}.", cure=f"There are: {names}.")
-    return known[process_name]
+def _spec(content: Mapping[str, Any], process_name: str) -> ProcessSpec:
+    try:
+        return spec(content, process_name)
+    except UnknownName as unknown:
+        entries = content["streams"].values()
+        names = sorted(p["process_name"] for entry in entries for p in entry["processes"])
+        cure = f"There are: {', '.join(names) or 'none'}."
+        raise UnknownName(f"No process {process_name!r}.", cure=cure) from unknown
 
 
-def _data_date(stream: Mapping[str, Any]) -> date:
-    if not stream.get("is_live", True) and stream.get("data_date"):
-        return date.fromisoformat(stream["data_date"])
-    return datetime.now(ZoneInfo(stream.get("time_zone") or "UTC")).date()
+def _data_date(stream: Stream) -> date:
+    if not stream.is_live and stream.data_date:
+        return stream.data_date
+    return datetime.now(ZoneInfo(stream.time_zone)).date()
 
 
 def _source_file(row: Mapping[str, Any] | None) -> SourceFile | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -114,12 +113,16 @@ class RunLake:
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     """Hits as text and ids; whatever else the frame holds stays."""
-    columns: dict[Any, Any] = {}
-    for name in frame.columns:
-        values = frame[name]
-        if any(isinstance(value, Hits) for value in values.head(1)):
-            columns[name] = [str(hits) for hits in values]
-            columns[f"{name}_chunk_ids"] = [hits.chunk_ids for hits in values]
-        else:
-            columns[name] = values.array
-    return pd.DataFrame(columns, index=frame.index)
+    if not frame.columns.is_unique:
+        raise ContractError(
+            f"The frame has two columns of one name: {', '.join(map(str, frame.columns))}.",
+            cure="Rename one of them.",
+        )
+    found = [name for name in frame.columns if _holds_hits(frame[name])]
+    texts = {name: [str(hits) for hits in frame[name]] for name in found}
+    ids = {f"{name}_chunk_ids": [hits.chunk_ids for hits in frame[name]] for name in found}
+    return frame.assign(**texts, **ids)
+
+
+def _holds_hits(column: pd.Series) -> bool:
+    return len(column) > 0 and all(isinstance(value, Hits) for value in column)
