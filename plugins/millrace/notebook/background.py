@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -31,13 +31,9 @@ class Background(Generic[T]):
         Whatever `on_tick` or the keyboard raises here ends the coroutine first.
         """
         try:
-            while True:
-                try:
-                    return self._future.result(timeout=tick_s)
-                except TimeoutError:
-                    if self._future.done():
-                        raise
-                    on_tick()
+            while not wait([self._future], timeout=tick_s).done:
+                on_tick()
+            return self._future.result()
         except BaseException:
             self.cancel()
             raise
