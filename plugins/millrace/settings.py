@@ -17,6 +17,8 @@ from millrace.errors import SettingsError
 PREFIX = "MILLRACE_"
 NOTIFY_PREFIX = "MILLRACE_NOTIFY_"
 SETTINGS_FILE = "settings.env"
+RUN_TOKEN = "MILLRACE_RUN_TOKEN"
+"""The secret of one attempt, in its kernel's environment alone."""
 
 
 def _setting(help_text: str, default: Any = None, *, secret: bool = False) -> Any:
@@ -71,7 +73,9 @@ class Settings:
         given = dict(os.environ if environ is None else environ)
         project_dir = Path(given.get("MILLRACE_PROJECT_DIR") or cls.project_dir).resolve()
         home = Path(given.get("MILLRACE_HOME") or project_dir / ".millrace").resolve()
-        values = {**read_settings_file(home / SETTINGS_FILE), **given}
+        # A notebook's kernel gets what it may have in its environment, and nothing more.
+        is_kernel = RUN_TOKEN in given
+        values = {**({} if is_kernel else read_settings_file(home / SETTINGS_FILE)), **given}
         values.setdefault("MILLRACE_OLLAMA_HOST", given.get("OLLAMA_HOST", ""))
         values |= {"MILLRACE_PROJECT_DIR": str(project_dir), "MILLRACE_HOME": str(home)}
         return cls(**_validated(values, project_dir, home))
@@ -125,11 +129,10 @@ def _validated(values: Mapping[str, str], project_dir: Path, home: Path) -> dict
 
 
 def _is_unknown(key: str, known: Mapping[str, Any]) -> bool:
-    run_only = ("MILLRACE_RUN_TOKEN",)
     return (
         key.startswith(PREFIX)
         and key not in known
-        and key not in run_only
+        and key != RUN_TOKEN
         and not key.startswith(NOTIFY_PREFIX)
     )
 

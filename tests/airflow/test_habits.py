@@ -122,7 +122,8 @@ def test_a_pool_limits_its_processes_and_is_made_when_missing(house: House) -> N
     )
     house.until(lambda: house.is_triggerable("stream__pooled"), "the stream is a DAG")
     house.until(lambda: "one_gpu" in _pools(house), "the pool is there")
-    house.airflow.patch("/pools/one_gpu", {"name": "one_gpu", "slots": 1})
+    slots = {"name": "one_gpu", "slots": 1, "include_deferred": False, "description": ""}
+    house.airflow.patch("/pools/one_gpu", slots)
     assert house.run("pooled") == "success"
     spans = sorted(house.spans(["pooled.a", "pooled.b", "pooled.c"]).values())
     assert all(later[0] >= earlier[1] for earlier, later in itertools.pairwise(spans))
