@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future, wait
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -42,7 +43,8 @@ class Background(Generic[T]):
         """End the coroutine and wait until its thread is gone."""
         self._started.wait()
         if self._loop and self._task and not self._future.done():
-            self._loop.call_soon_threadsafe(self._task.cancel)
+            with suppress(RuntimeError):  # the loop has just closed: it is over already
+                self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join()
 
     def _run(self, start: Callable[[], Coroutine[Any, Any, T]]) -> None:
