@@ -11,8 +11,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.fake_ollama import FakeOllama
-from tests.gateway.tiny_gguf import write_tiny_gguf
 
 from millrace.errors import RequestRefused
 from millrace.gateway.backends.base import (
@@ -28,6 +26,8 @@ from millrace.gateway.backends.base import (
 from millrace.gateway.backends.llamacpp import LlamaCppBackend
 from millrace.gateway.backends.ollama import OllamaBackend
 from millrace.gateway.backends.trial.backend import TrialBackend
+from tests.fake_ollama import FakeOllama
+from tests.gateway.tiny_gguf import write_tiny_gguf
 
 PROMPT = (
     "Context:\nThe mill was built in 1889. Its wheel turns six times a minute.\n\n"

@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from millrace.gateway.http import MAX_BODY_BYTES
 from tests.gateway.conftest import (
     KEY,
     RunningGateway,
@@ -20,8 +22,6 @@ from tests.gateway.conftest import (
     free_port,
     wait_until_served,
 )
-
-from millrace.gateway.http import MAX_BODY_BYTES
 
 SECRET_PROMPT = "the-secret-of-the-prompt-77"
 

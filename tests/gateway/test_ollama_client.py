@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import ollama
 import pytest
 from pydantic import BaseModel
+
 from tests.gateway.conftest import RunningGateway
 
 TRIAL, MINILM = "millrace-trial", "all-minilm"

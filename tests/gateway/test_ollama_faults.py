@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from tests.fake_ollama import EMBEDDER, MODEL, FakeOllama, Fault
 
 from millrace.errors import (
     BackendTimeout,
@@ -18,6 +17,7 @@ from millrace.errors import (
 )
 from millrace.gateway.backends.base import Ask, EmbedAsk, Message
 from millrace.gateway.backends.ollama import OllamaBackend, base_url
+from tests.fake_ollama import EMBEDDER, MODEL, FakeOllama, Fault
 
 ASK = Ask(
     "chat",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Literal
 
@@ -301,15 +300,18 @@ def test_text_is_read() -> None:
     assert stem("batteries") == stem("battery")
 
 
-REFERENCE: Sequence[tuple[str, Sequence[float]]] = ()
-
-
 def test_vectors_are_of_unit_length_and_alike_texts_are_near(similarity: Similarity) -> None:
     texts = ["a warm jacket for winter", "a coat against the cold", "quarterly tax statements"]
     vectors = similarity.vectors(texts)
     assert vectors.shape == (3, 384)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
     assert vectors[0] @ vectors[1] > 0.5 > 0.2 > vectors[0] @ vectors[2]
+
+
+def test_vectors_are_those_of_another_implementation(similarity: Similarity) -> None:
+    """The first floats of "a b c" as llama.cpp computes them from the same weights at f16."""
+    reference = [-0.0043059, 0.0424976, -0.0615580, 0.0541994, -0.0863381, 0.0388393, 0.1027701]
+    assert similarity.vectors(["a b c"])[0, :7] == pytest.approx(reference, abs=5e-4)
 
 
 def test_a_text_has_the_same_vector_alone_and_among_others(similarity: Similarity) -> None:

@@ -158,7 +158,10 @@ class LlamaCppBackend:
             self._server, digest = await asyncio.to_thread(self._open, key)
             headers = {"Authorization": f"Bearer {key}"}
             address = self._server.listening_address
-            self._upstream = Upstream("llama.cpp", address, idle_s=self._idle_s, headers=headers)
+            # Its listener drops connections that rest, sometimes just as one is used again.
+            self._upstream = Upstream(
+                "llama.cpp", address, idle_s=self._idle_s, headers=headers, keeps_alive=False
+            )
             props = await self._upstream.json("GET", "/props")
             self._context = props["default_generation_settings"]["n_ctx"]
             self._model = self._card(digest, await self._capabilities())

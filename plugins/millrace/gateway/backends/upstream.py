@@ -36,14 +36,20 @@ class Upstream:
     """One model server."""
 
     def __init__(
-        self, name: str, base_url: str, *, idle_s: float, headers: Mapping[str, str] | None = None
+        self,
+        name: str,
+        base_url: str,
+        *,
+        idle_s: float,
+        headers: Mapping[str, str] | None = None,
+        keeps_alive: bool = True,
     ) -> None:
         self.name = name
         self._session = aiohttp.ClientSession(
             base_url,
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=idle_s),
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, force_close=not keeps_alive),
             read_bufsize=LONGEST_LINE,
         )
 
@@ -107,7 +113,7 @@ class Upstream:
                 yield response
         except TimeoutError as error:
             raise BackendTimeout(f"{self.name} stopped answering.") from error
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError) as error:
             raise BackendUnavailable(f"{self.name} does not answer.") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise BadAnswer(f"{self.name} broke off its answer.") from error

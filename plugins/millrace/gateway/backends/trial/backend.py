@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,8 @@ class TrialBackend:
 
 
 def _load_brain() -> Brain:
+    # MiniLM gives each core a batch of its own: see minilm.py. BLAS reads this when numpy comes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Imported in the loading thread: numpy and jsonschema take longer than the weights.
     from millrace.gateway.backends.trial.brain import load_brain
 

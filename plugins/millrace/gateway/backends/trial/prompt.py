@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from millrace.gateway.backends.trial.reading import sentences
@@ -37,6 +37,7 @@ _MARKED = re.compile(
 _NUMBERED = re.compile(r"^[ \t]*(?P<mark>\d{1,3})[.)][ \t]+", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*[-*•][ \t]+", re.MULTILINE)
 _RULE = re.compile(r"^[ \t]*[-=*_]{3,}[ \t]*$", re.MULTILINE)
+_LIST_END = re.compile(r"\n\s*\n(?!\s*(?:\[|\d{1,3}[.)]|[-*•]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def read_prompt(text: str) -> Prompt:
         return _unlabelled(text)
     return Prompt(
         question="\n".join(body for _, body in asked),
-        items=_numbered(context) if context else _list_items(parts[0]),
+        items=_numbered(context) if context else _list_items(parts[0])[0],
         instructions=parts[0],
         sections=tuple(head["label"].lower() for head, _ in asked),
     )
@@ -102,35 +103,31 @@ def _with_question_outside(before: str, context: list[tuple[re.Match[str], str]]
 
 
 def _unlabelled(text: str) -> Prompt:
-    if items := _list_items(text):
-        quoted = {line.strip() for item in items for line in item.text.splitlines()}
-        rest = [line for line in text.splitlines() if line.strip() and not _is_item(line, quoted)]
-        return Prompt("\n".join(rest), items)
+    items, rest = _list_items(text)
+    if items:
+        return Prompt(rest, items)
     asks = [sentence for sentence in sentences(text) if sentence.endswith("?")]
-    others = [s for s in sentences(text) if s not in asks]
-    if not asks or not others:
+    if not asks or len(asks) == len(sentences(text)):
         return Prompt(text)
     paragraphs = [p for p in re.split(r"\n\s*\n", text) if p.strip() not in asks]
-    found = (block for p in paragraphs for block in blocks(p))
-    items = tuple(Item(t, mark or str(i)) for i, (mark, t) in enumerate(found, start=1))
-    return Prompt(asks[-1], items)
+    return Prompt(asks[-1], _marked(block for p in paragraphs for block in blocks(p)))
 
 
-def _is_item(line: str, quoted: set[str]) -> bool:
-    bare = line.strip()
-    return bare in quoted or any(bare.endswith(text) for text in quoted if len(text) > 20)
-
-
-def _list_items(text: str) -> tuple[Item, ...]:
+def _list_items(text: str) -> tuple[tuple[Item, ...], str]:
+    """The items of the list in a text, and the text without the list."""
     for pattern in (_MARKED, _NUMBERED, _BULLET):
-        if len(pattern.findall(text)) >= 2:
-            end = re.compile(r"\n\s*\n(?!\s*(?:\[|\d{1,3}[.)]|[-*•]))")
-            last = list(pattern.finditer(text))[-1].start()
-            stop = end.search(text, last)
-            first = next(pattern.finditer(text)).start()
-            found = blocks(text[first : stop.start() if stop else len(text)])
-            return tuple(Item(t, mark or str(i)) for i, (mark, t) in enumerate(found, start=1))
-    return ()
+        starts = [match.start() for match in pattern.finditer(text)]
+        if len(starts) >= 2:
+            stop = _LIST_END.search(text, starts[-1])
+            end = stop.start() if stop else len(text)
+            rest = f"{text[: starts[0]]}\n{text[end:]}".strip()
+            return _marked(blocks(text[starts[0] : end])), rest
+    return (), text
+
+
+def _marked(found: Iterable[tuple[str, str]]) -> tuple[Item, ...]:
+    """Blocks as items; what has no mark of its own is counted."""
+    return tuple(Item(text, mark or str(i)) for i, (mark, text) in enumerate(found, start=1))
 
 
 def blocks(text: str) -> list[tuple[str, str]]:

@@ -65,8 +65,9 @@ def strings(evidence: Evidence, schema: Mapping[str, Any], name: str) -> Iterato
         return
     quotes = evidence.quotes(_about(name, schema))
     yield from (cut(text, limit) for text in (*_named(evidence, name), *quotes) if text)
-    # A quote that is too short for minLength is lengthened by the next ones.
-    yield from (cut(" ".join(quotes[:n]), limit) for n in range(2, len(quotes) + 1))
+    # A quote that is too short for minLength is lengthened, at last by the other items.
+    every = [*quotes, *(ranked.item.text for ranked in evidence.ranked)]
+    yield from (cut(" ".join(every[:n]), limit) for n in range(2, len(every) + 1))
     if "pattern" in schema:
         yield from (m[0] for m in re.finditer(schema["pattern"].strip("^$"), evidence.item.text))
 
@@ -171,7 +172,7 @@ def _numbers_for(evidence: Evidence, name: str) -> list[float]:
     if set(spoken(name).split()) & _PRICE_NAMES and (cost := price(text)) is not None:
         own = [*own, cost]
     near = [s for s in sentences(text) if stems(spoken(name)) & stems(s)]
-    every = [n for s in (*near, *evidence.quotes(spoken(name))) for n in numbers(s)]
+    every = [n for s in (*near, *evidence.quotes(spoken(name)), text) for n in numbers(s)]
     return [*own, *every]
 
 
