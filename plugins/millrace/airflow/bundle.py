@@ -14,7 +14,8 @@ from typing import Any
 
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
 
-from millrace.airflow import bundle_files
+# dagbuild is not used here: the processor forks a child per file, which then has it loaded.
+from millrace.airflow import bundle_files, dagbuild  # noqa: F401
 from millrace.airflow.pools import ensure_pools
 from millrace.control import open_control
 from millrace.control.base import ControlStore, Snapshot
@@ -29,7 +30,10 @@ VERSIONS_KEPT = 50
 
 
 class ControlBundle(BaseDagBundle):
-    """A BaseDagBundle over schema `control`; one file pair per stream, versions from control.snapshot."""
+    """A BaseDagBundle over schema `control`: one file pair per stream.
+
+    A version is laid out when a task first asks for it, from control.snapshot.
+    """
 
     supports_versioning = True
 
@@ -56,8 +60,13 @@ class ControlBundle(BaseDagBundle):
         return Path(self.base_dir) / "VERSION"
 
     @property
+    def _spare(self) -> Path:
+        """A second copy of the newest content, should the first be damaged."""
+        return Path(self.base_dir) / "spare"
+
+    @property
     def path(self) -> Path:
-        """The folder Airflow parses: one version's for a task, the current one for the processor."""
+        """The folder Airflow parses: a version's for a task, the current one for the processor."""
         if self.version:
             return Path(self.versions_dir) / self.version
         return Path(self.base_dir) / "current"
@@ -67,18 +76,17 @@ class ControlBundle(BaseDagBundle):
         if self.version is None:
             self._mend()
         elif not self.path.is_dir():
-            snapshot = self._store.load_snapshot(self.version)
+            content = self._store.load_snapshot(self.version).content
             bundle_files.lay_out_version(
-                Path(self.versions_dir), self.version, snapshot.content, self._templates
+                Path(self.versions_dir), self.version, content, self._templates
             )
         super().initialize()
 
     def _mend(self) -> None:
         """Lay the last good content out again: files may have been damaged while nobody looked."""
         self.path.mkdir(parents=True, exist_ok=True)
-        current = self._current()
-        kept = [self.path, *([Path(self.versions_dir) / current] if current else [])]
-        self._content = next(filter(None, map(bundle_files.read_content, kept)), None)
+        kept = map(bundle_files.read_content, (self.path, self._spare))
+        self._content = next(filter(None, kept), None)
         if self._content is not None:
             bundle_files.lay_out(self.path, self._content, self._templates)
 
@@ -115,7 +123,7 @@ class ControlBundle(BaseDagBundle):
     def _publish(self, version: str, content: dict[str, Any]) -> None:
         with self.lock():
             changed = bundle_files.lay_out(self.path, content, self._templates)
-            bundle_files.lay_out_version(Path(self.versions_dir), version, content, self._templates)
+            bundle_files.write_content(self._spare, content)
             scratch = self._version_file.with_suffix(".tmp")
             scratch.write_text(version)
             scratch.replace(self._version_file)

@@ -39,7 +39,7 @@ def lay_out(folder: Path, content: Mapping[str, Any], templates: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     wanted = dict(_stream_files(content))
     changed = {stem for stem, text in wanted.items() if _write(folder / f"{stem}.json", text)}
-    _write(folder / CONTENT, json.dumps(content, sort_keys=True))
+    write_content(folder, content)
     stub = (templates / "stream.py").read_text()
     for stem in wanted:
         _write_dag(folder / f"{stem}.py", stub, force=stem in changed)
@@ -51,7 +51,7 @@ def lay_out(folder: Path, content: Mapping[str, Any], templates: Path) -> int:
 def lay_out_version(
     versions: Path, version: str, content: Mapping[str, Any], templates: Path
 ) -> Path:
-    """A whole folder for one version, appearing at once; safe against another process doing the same."""
+    """A whole folder for one version, appearing at once, also where two processes make it."""
     target = versions / version
     if target.is_dir():
         return target
@@ -65,6 +65,12 @@ def lay_out_version(
         if not target.is_dir():
             raise
     return target
+
+
+def write_content(folder: Path, content: Mapping[str, Any]) -> None:
+    """Keep the content itself beside what was laid out from it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / CONTENT, json.dumps(content, sort_keys=True))
 
 
 def read_content(folder: Path) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Which data date a DAG run works on, and whether it opens a generation. Pure: never asks the clock."""
+"""Which data date a DAG run works on, and whether it opens a generation: pure, without a clock."""
 
 from __future__ import annotations
 

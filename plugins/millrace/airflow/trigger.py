@@ -50,7 +50,7 @@ WATCH = Watch()
 
 
 class ProcessRunTrigger(BaseTrigger):
-    """Fires when one of the runs failed, when all succeeded, or when a live one has lost its DAG run.
+    """Fires when a run failed, when all succeeded, or when a live one has lost its DAG run.
 
     The event is `{"look": True}`: the task reads the rows itself, so that what it acts on is
     the arbiter's word at that moment and not a message from the past.
