@@ -113,7 +113,7 @@ class FakeOllama:
             return _error(503, "server busy, please try again. maximum pending requests exceeded")
         if self.fault == "internal":
             return _error(
-                500, "open /root/.ollama/models/blobs/sha256-1: no such file at 10.0.0.7:1"
+                500, "open /usr/share/ollama/models/blobs/sha256-1: no such file at 10.0.0.7:1"
             )
         if self.fault == "missing" or body["model"] not in (MODEL, EMBEDDER):
             return _error(404, f"model '{body['model']}' not found")

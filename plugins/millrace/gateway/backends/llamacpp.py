@@ -26,6 +26,7 @@ from millrace.errors import (
     ModelError,
     RequestRefused,
 )
+from millrace.gateway.backends import llamacpp_wire as wire
 from millrace.gateway.backends.base import (
     Ask,
     Capability,
@@ -45,11 +46,6 @@ CONTEXT = 8192
 IDLE_S = 600.0
 BATCH = 2048
 """Tokens computed at once; a text to embed must fit into one batch."""
-SAMPLING = (
-    *("temperature", "top_k", "top_p", "min_p", "seed"),
-    *("repeat_penalty", "presence_penalty", "frequency_penalty"),
-)
-"""The options that llama.cpp has under the same names."""
 
 
 class LlamaCppBackend:
@@ -125,7 +121,9 @@ class LlamaCppBackend:
             return
         path = "/v1/completions" if ask.raw else "/v1/chat/completions"
         reason, counts = "", dict[str, Any]()
-        async with aclosing(self._ready().lines(path, await self._body(ask))) as lines:
+        async with aclosing(
+            self._ready().lines(path, wire.body(ask, await self._room(ask)))
+        ) as lines:
             async for raw in lines:
                 event = self._event(raw)
                 choice: Mapping[str, Any] = next(iter(event.get("choices") or ()), {})
@@ -135,7 +133,7 @@ class LlamaCppBackend:
                 if text:
                     yield Piece(text)
                 if event.get("usage"):
-                    yield Piece(done=_done(reason, event["usage"], counts, started))
+                    yield Piece(done=wire.done(reason, event["usage"], counts, started))
                     return
         raise BadAnswer("llama.cpp's answer ended before it was done.")
 
@@ -225,18 +223,6 @@ class LlamaCppBackend:
             raise BackendUnavailable(self._fault or "The model file is still being loaded.")
         return self._upstream
 
-    async def _body(self, ask: Ask) -> dict[str, Any]:
-        """The ask as llama.cpp's server has it (tools/server/README.md)."""
-        given = ask.sampling
-        body: dict[str, Any] = {
-            name: value for name in SAMPLING if (value := getattr(given, name)) is not None
-        }
-        body |= {"stop": given.stop} if given.stop else {}
-        body |= {"max_tokens": await self._room(ask)}
-        if ask.format is not None:
-            body["grammar"] = _grammar(ask.format)
-        return {**body, **_prompt(ask), "stream": True, "stream_options": {"include_usage": True}}
-
     async def _room(self, ask: Ask) -> int:
         """How many tokens may be made: num_predict, and what num_ctx leaves beside the prompt."""
         limit, context = ask.sampling.num_predict, ask.sampling.num_ctx
@@ -249,9 +235,9 @@ class LlamaCppBackend:
         return room if wanted < 0 else min(wanted, room)
 
     async def _prompt_tokens(self, ask: Ask) -> int:
-        text = _prompt(ask).get("prompt")
+        text = wire.prompt(ask).get("prompt")
         if text is None:
-            text = (await self._ready().json("POST", "/apply-template", _prompt(ask)))["prompt"]
+            text = (await self._ready().json("POST", "/apply-template", wire.prompt(ask)))["prompt"]
         asked = {"content": text, "add_special": True, "parse_special": True}
         return len((await self._ready().json("POST", "/tokenize", asked))["tokens"])
 
@@ -272,30 +258,3 @@ class LlamaCppBackend:
         if not isinstance(event, dict) or "error" in event:
             raise self._ready().failure(500, reason_in(raw.removeprefix(b"data:").strip()))
         return event
-
-
-def _prompt(ask: Ask) -> dict[str, Any]:
-    if ask.raw:
-        return {"prompt": "".join(message.content for message in ask.messages)}
-    return {"messages": [{"role": m.role, "content": m.content} for m in ask.messages]}
-
-
-def _grammar(schema: str | Mapping[str, Any]) -> str:
-    import xllamacpp
-
-    wanted = {"type": "object"} if isinstance(schema, str) else dict(schema)
-    try:
-        return str(xllamacpp.json_schema_to_grammar(wanted))
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise RequestRefused("format is not a JSON schema llama.cpp understands.") from error
-
-
-def _done(reason: str, usage: Mapping[str, Any], timings: Mapping[str, Any], started: int) -> Done:
-    return Done(
-        reason=reason or "stop",
-        prompt_tokens=usage["prompt_tokens"],
-        answer_tokens=usage["completion_tokens"],
-        total_ns=perf_counter_ns() - started,
-        prompt_ns=int(timings.get("prompt_ms", 0) * 1e6),
-        answer_ns=int(timings.get("predicted_ms", 0) * 1e6),
-    )
