@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from millrace.control.postgres import STATEMENTS
-from millrace.control.sqlfile import load_statements
+from millrace.sqlfile import load_statements
 
 
 def test_statements_come_by_name_without_their_comments(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from psycopg2.extras import Json
 
 from millrace.control.base import Snapshot
 from millrace.control.session import open_session
-from millrace.control.sqlfile import load_statements
 from millrace.errors import UnknownName
 from millrace.model import ControlRows
+from millrace.sqlfile import load_statements
 
 STATEMENTS = load_statements(Path(__file__).with_name("queries.sql"))
 """Every statement of the room, by name."""

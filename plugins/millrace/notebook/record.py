@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from millrace.control.session import open_session
-from millrace.control.sqlfile import load_statements
 from millrace.errors import ControlUnavailable
 from millrace.notebook.progress import Counts
+from millrace.sqlfile import load_statements
 
 logger = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from millrace.errors import StaleFence, VectorsError
 from millrace.model import NAME_PATTERN
+from millrace.sqlfile import load_statements
 from millrace.vectors.base import (
     Chunk,
     CollectionInfo,
@@ -30,7 +31,6 @@ from millrace.vectors.base import (
     SearchMode,
     Vectors,
 )
-from millrace.vectors.statements import load_statements
 
 SQL = load_statements(Path(__file__).with_suffix(".sql"))
 

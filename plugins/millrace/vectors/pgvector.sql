@@ -6,12 +6,15 @@
 SELECT to_regclass('vectors.collection') IS NOT NULL
 
 -- name: create_extension
+-- pgvector itself; only a superuser may.
 CREATE EXTENSION IF NOT EXISTS vector
 
 -- name: create_schema
+-- Everything of the collections lies in one schema.
 CREATE SCHEMA IF NOT EXISTS vectors
 
 -- name: create_registry
+-- Which collections there are, and with which model their vectors were made.
 CREATE TABLE IF NOT EXISTS vectors.collection (
     collection_name text PRIMARY KEY CHECK (collection_name ~ '^[A-Za-z0-9_.-]{1,200}$'),
     table_name      text NOT NULL UNIQUE,
@@ -23,6 +26,7 @@ COMMENT ON TABLE vectors.collection IS
     'One row per collection: the table in this schema that holds its chunks, and the model of its vectors.'
 
 -- name: share_schema
+-- A role may make collections of its own and write the registry.
 GRANT USAGE, CREATE ON SCHEMA vectors TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON vectors.collection TO {role}
 
@@ -44,19 +48,24 @@ WHERE nspname = 'vectors' AND pg_get_userbyid(nspowner) <> current_user
 SELECT pg_advisory_xact_lock(hashtextextended('millrace.vectors.' || %(name)s, 0))
 
 -- name: collection
+-- Where a collection lies.
 SELECT table_name, dim, embed_model FROM vectors.collection WHERE collection_name = %(name)s
 
 -- name: collection_names
+-- Every collection.
 SELECT collection_name FROM vectors.collection ORDER BY collection_name
 
 -- name: register_collection
+-- A new collection.
 INSERT INTO vectors.collection (collection_name, table_name, dim, embed_model)
 VALUES (%(name)s, %(table_name)s, %(dim)s, %(embed_model)s)
 
 -- name: forget_collection
+-- A collection that is dropped.
 DELETE FROM vectors.collection WHERE collection_name = %(name)s RETURNING table_name
 
 -- name: create_chunks
+-- A table of its own per collection: an HNSW index needs one number of dimensions.
 CREATE TABLE {table} (
     chunk_id     uuid PRIMARY KEY,
     text         text NOT NULL,
@@ -75,20 +84,25 @@ CREATE INDEX ON {table} USING gin (words);
 CREATE INDEX ON {table} (source_uri text_pattern_ops)
 
 -- name: share_chunks
+-- Whoever may use collections may use this one.
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {table} TO {role}
 
 -- name: drop_chunks
+-- The chunks of a dropped collection.
 DROP TABLE {table}
 
 -- name: count_chunks
+-- How many chunks a collection holds.
 SELECT count(*) FROM {table}
 
 -- name: content_hashes
+-- What is there already, below a source prefix.
 SELECT chunk_id::text, content_hash FROM {table}
 WHERE starts_with(source_uri, %(source_prefix)s)
   AND (%(chunk_ids)s::uuid[] IS NULL OR chunk_id = ANY (%(chunk_ids)s::uuid[]))
 
 -- name: upsert_chunks
+-- New chunks, and those whose content changed.
 INSERT INTO {table}
     (chunk_id, text, embedding, source_uri, position, page, "row", content_hash, properties)
 VALUES %s
@@ -98,6 +112,7 @@ ON CONFLICT (chunk_id) DO UPDATE SET
     content_hash = excluded.content_hash, properties = excluded.properties, updated_at = now()
 
 -- name: move_chunks
+-- Chunks whose text stayed, while their place in the source moved.
 UPDATE {table} AS c SET
     source_uri = m.source_uri, position = m.position, page = m.page, "row" = m."row",
     content_hash = m.content_hash, properties = m.properties, updated_at = now()
@@ -105,9 +120,11 @@ FROM (VALUES %s) AS m (chunk_id, source_uri, position, page, "row", content_hash
 WHERE c.chunk_id = m.chunk_id
 
 -- name: delete_chunks
+-- Chunks that vanished from their source.
 DELETE FROM {table} WHERE chunk_id = ANY (%(chunk_ids)s::uuid[])
 
 -- name: assert_fence
+-- MR001 when another attempt has taken the run over.
 SELECT control.kernel_assert_fence(%(token)s)
 
 -- name: tune_search
@@ -156,6 +173,7 @@ WHERE b.place <= %(k)s
 ORDER BY b.number, b.place
 
 -- name: fits_all
+-- The filter of a search without one.
 TRUE
 
 -- name: fits_where
