@@ -6,26 +6,48 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg2
 import pytest
-from tests.stack_fixture import TestStack, make_stack, running_stack
 
 from millrace.stack import processes
 from millrace.stack.waiting import wait_until
+from tests.house import write_notebook
+from tests.stack_fixture import TestStack, make_stack, running_stack
 
 PARTS = {
-    *("postgres", "gateway", "jupyterlab"),
+    *("postgres", "gateway", "jupyterlab", "supervisor"),
     *("api-server", "scheduler", "dag-processor", "triggerer"),
 }
+
+NOTEBOOKS = {
+    "good.ipynb": "from millrace import open_run\n"
+    "open_run(run_id).finish(source_rows=3, target_rows=2)",
+    "bad.ipynb": "prices = {}\n# %%\nprices['bread']",
+}
+STREAM = """
+BEGIN;
+INSERT INTO control.stream (stream_name) VALUES ('{0}');
+INSERT INTO control.process_group (group_name, stream_name) VALUES ('{0}_group', '{0}');
+INSERT INTO control.process (process_name, group_name, notebook_path)
+VALUES ('{0}_process', '{0}_group', '{0}.ipynb');
+COMMIT;
+"""
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestStack]:
     """A stack that these tests may kill."""
-    with running_stack(tmp_path_factory.mktemp("own stack")) as running:
+    home = tmp_path_factory.mktemp("own stack")
+    notebooks = home / "notebooks"
+    notebooks.mkdir()
+    for name, source in NOTEBOOKS.items():
+        write_notebook(notebooks / name, source, 'run_id: str = ""')
+    with running_stack(home, MILLRACE_NOTEBOOKS_DIR=str(notebooks)) as running:
         yield running
 
 
@@ -105,6 +127,37 @@ def test_no_secret_is_in_a_log_or_open_to_other_users(own: TestStack) -> None:
     assert [p for p, text in texts.items() for s in own.settings.secrets() if s in text] == []
     private = ("settings.env", "airflow/secrets.json", "airflow/passwords.json")
     assert [n for n in private if (own.home / n).stat().st_mode & 0o077] == []
+
+
+def _insert_stream(stack: TestStack, name: str) -> None:
+    with closing(psycopg2.connect(stack.database_url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(STREAM.format(name))
+
+
+def test_run_wait_follows_a_fresh_stream_to_its_end(own: TestStack) -> None:
+    _insert_stream(own, "good")
+    done = own.cli("run", "good", "--wait", "--data-date", "2026-11-19")
+    assert done.returncode == 0, (done.stderr, own.logs())
+    assert "good 2026-11-19 generation 1: success" in done.stdout
+    assert "rows 3 -> 2" in done.stdout
+    (stream,) = json.loads(own.cli("streams", "--json").stdout)
+    assert (stream["stream"], stream["last_run"]) == ("good", "success 2026-11-19")
+    (attempt,) = json.loads(own.cli("runs", "good", "--json").stdout)
+    assert (attempt["process"], attempt["status"]) == ("good_process", "success")
+    assert "[cell " in own.cli("logs", "good_process").stdout
+    assert own.cli("check").stdout == "All is well.\n"
+
+
+def test_run_wait_fails_by_process_cell_and_error(own: TestStack) -> None:
+    _insert_stream(own, "bad")
+    done = own.cli("run", "bad", "--wait")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("millrace: ")]
+    assert "bad_process failed: " in line
+    assert "KeyError" in line
+    assert "cell" in line
+    assert f"{own.settings.airflow_url}/dags/process__bad_process/runs/" in done.stderr
 
 
 def test_up_works_after_a_kill_of_everything_even_by_two_at_once(own: TestStack) -> None:
