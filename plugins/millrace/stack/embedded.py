@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 
 from millrace.settings import Settings
 from millrace.stack import (
@@ -20,7 +19,10 @@ from millrace.stack import (
     ports,
     postgres,
     processes,
+    restarts,
+    supervisor,
 )
+from millrace.stack.lock import exclusive
 from millrace.stack.part import Part
 from millrace.stack.processes import Record
 
@@ -39,6 +41,8 @@ class Standing:
     port: int | None = None
     memory_mb: int | None = None
     since: float | None = None
+    restarts: int = 0
+    """How often the supervisor started it again since the stack was last brought down."""
 
 
 def parts(settings: Settings, *, lab: bool = True) -> tuple[Part, ...]:
@@ -49,6 +53,7 @@ def parts(settings: Settings, *, lab: bool = True) -> tuple[Part, ...]:
         gateway.part(settings),
         *airflow.parts(settings),
         *lab_part,
+        supervisor.part(settings),
     )
 
 
@@ -82,6 +87,8 @@ def down(settings: Settings, *, report: Report = lambda name, what: None) -> Non
     _folders(settings)
     with _lock(settings, report):
         named = {p.name: p for p in parts(settings)}
+        _stop(named.pop("supervisor"), report)
+        restarts.forget(settings.home)
         last = [named.pop("api-server"), named.pop("postgres")]
         with ThreadPoolExecutor(len(named)) as pool:
             list(pool.map(lambda p: _stop(p, report), named.values()))
@@ -91,7 +98,11 @@ def down(settings: Settings, *, report: Report = lambda name, what: None) -> Non
 
 def standings(settings: Settings) -> list[Standing]:
     """How every part stands now."""
-    return [_standing(p) for p in parts(settings)]
+    book = restarts.read(settings.home)
+    return [
+        replace(_standing(p), restarts=book[p.name].count if p.name in book else 0)
+        for p in parts(settings)
+    ]
 
 
 def _start_postgres(settings: Settings, server: Part, report: Report) -> None:
@@ -141,13 +152,7 @@ def _folders(settings: Settings) -> None:
         (settings.home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
-@contextmanager
-def _lock(settings: Settings, report: Report) -> Iterator[None]:
+def _lock(settings: Settings, report: Report) -> AbstractContextManager[None]:
     """One `up` or `down` at a time; a second one waits for the first."""
-    with (settings.home / "run" / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report("stack", "waiting for another millrace up or down")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    told = "waiting for another millrace up or down"
+    return exclusive(settings.home, lambda: report("stack", told))
