@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from millrace.settings import Settings
-from millrace.stack import part, postgres
+from millrace.stack import embedded, part, postgres
 from millrace.stack.ports import free_ports
 from tests.databases import control_database
+from tests.house import House, house_settings
+from tests.planted import ENVIRONMENT
 from tests.stack_fixture import TestStack, running_stack
 
 
@@ -47,6 +54,64 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestStack]:
     """The full embedded stack, in a home of its own and on free ports; its logs stay there."""
     with running_stack(tmp_path_factory.mktemp("a stack")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def inbox_server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A webhook target: its Apprise URL and the messages it got."""
+    messages: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"json://127.0.0.1:{server.server_port}/", messages
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def inbox(inbox_server: tuple[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The messages that reached the target OPS."""
+    return inbox_server[1]
+
+
+@pytest.fixture(scope="session")
+def house(
+    tmp_path_factory: pytest.TempPathFactory, inbox_server: tuple[str, list[dict[str, Any]]]
+) -> Iterator[House]:
+    """A whole running stack for every test that leaves it running, in a folder with a space.
+
+    Whoever started it had secrets in the environment.
+    """
+    home = tmp_path_factory.mktemp("a house")
+    settings = house_settings(home, MILLRACE_NOTIFY_OPS=inbox_server[0])
+    shutil.copytree(Path(__file__).parents[1] / "notebooks", settings.notebooks_dir)
+    try:
+        with pytest.MonkeyPatch.context() as shell:
+            for name, value in ENVIRONMENT.items():
+                shell.setenv(name, value)
+            ready = embedded.up(settings)
+        yield House(ready, ready.notebooks_dir)
+    finally:
+        embedded.down(settings)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares the stack comes last, in one go: it is up for no longer than that."""
+    items.sort(key=_shares_the_stack)
+
+
+def _shares_the_stack(item: pytest.Item) -> bool:
+    has_its_own = hasattr(getattr(item, "module", None), "house")
+    return "house" in getattr(item, "fixturenames", ()) and not has_its_own
 
 
 def _settings(home: Path) -> Settings:
