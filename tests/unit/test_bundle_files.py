@@ -62,7 +62,7 @@ def test_a_damaged_file_is_mended(tmp_path: Path, templates: Path) -> None:
     folder = tmp_path / "current"
     bundle_files.lay_out(folder, content(a=1), templates)
     damaged = folder / f"{bundle_files.file_stem('a')}.json"
-    damaged.write_text("{")
+    damaged.write_bytes(b"\xff{")
     bundle_files.lay_out(folder, content(a=1), templates)
     assert json.loads(damaged.read_text()) == {"value": 1}
 
@@ -85,11 +85,16 @@ def test_a_version_appears_at_once_and_twice_is_once(tmp_path: Path, templates: 
 
 def test_content_that_is_absent_or_damaged_reads_as_none(tmp_path: Path) -> None:
     assert bundle_files.read_content(tmp_path) is None
-    (tmp_path / bundle_files.CONTENT).write_text('{"streams": ')
-    assert bundle_files.read_content(tmp_path) is None
+    bundle_files.write_content(tmp_path, content(a=1))
+    whole = (tmp_path / bundle_files.CONTENT).read_bytes()
+    assert bundle_files.read_content(tmp_path) == content(a=1)
+    for damaged in (b"", b"{}", b"\xff", whole[:-1], whole.replace(b"1}", b"2}"), whole + b" "):
+        (tmp_path / bundle_files.CONTENT).write_bytes(damaged)
+        assert bundle_files.read_content(tmp_path) is None
 
 
 def test_pruning_keeps_the_newest_and_whatever_is_young(tmp_path: Path, templates: Path) -> None:
+    assert bundle_files.prune_versions(tmp_path / "versions", keep=1) == 0
     for name in ("v1", "v2", "v3"):
         bundle_files.lay_out_version(tmp_path / "versions", name, content(a=1), templates)
     assert bundle_files.prune_versions(tmp_path / "versions", keep=1) == 0

@@ -7,6 +7,8 @@ fails, or finds the tables empty, is never a deletion (plan.py decides).
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +24,13 @@ from millrace.control.base import ControlStore, Snapshot
 from millrace.errors import ControlError, UnknownName
 from millrace.model import ControlRows
 from millrace.plan import make_plan
+from millrace.plan.make import version_of
 from millrace.settings import Settings
 
 log = logging.getLogger(__name__)
 
 VERSIONS_KEPT = 50
+VERSION_PATTERN = re.compile("[0-9a-f]{16}")
 
 
 class ControlBundle(BaseDagBundle):
@@ -60,6 +64,10 @@ class ControlBundle(BaseDagBundle):
         return Path(self.base_dir) / "VERSION"
 
     @property
+    def _newest(self) -> Path:
+        return Path(self.base_dir) / "current"
+
+    @property
     def _spare(self) -> Path:
         """A second copy of the newest content, should the first be damaged."""
         return Path(self.base_dir) / "spare"
@@ -69,18 +77,26 @@ class ControlBundle(BaseDagBundle):
         """The folder Airflow parses: a version's for a task, the current one for the processor."""
         if self.version:
             return Path(self.versions_dir) / self.version
-        return Path(self.base_dir) / "current"
+        return self._newest
 
     def initialize(self) -> None:
         """Have the folder there: a missing version is rebuilt from its snapshot, on any machine."""
         if self.version is None:
             self._mend()
         elif not self.path.is_dir():
-            content = self._store.load_snapshot(self.version).content
             bundle_files.lay_out_version(
-                Path(self.versions_dir), self.version, content, self._templates
+                Path(self.versions_dir),
+                self.version,
+                self._content_of(self.version),
+                self._templates,
             )
         super().initialize()
+
+    def _content_of(self, version: str) -> Mapping[str, Any]:
+        """A version's content: the newest one's lies here, and needs no database."""
+        kept = filter(None, map(bundle_files.read_content, (self._newest, self._spare)))
+        found = (content for content in kept if version_of(content) == version)
+        return next(found, None) or self._store.load_snapshot(version).content
 
     def _mend(self) -> None:
         """Lay the last good content out again: files may have been damaged while nobody looked."""
@@ -94,9 +110,10 @@ class ControlBundle(BaseDagBundle):
         """The control version that `path` shows."""
         if self.version:
             return BundleVersion(self.version)
-        return (
-            BundleVersion(self._version_file.read_text()) if self._version_file.exists() else None
-        )
+        with suppress(OSError, UnicodeError):
+            text = self._version_file.read_text()
+            return BundleVersion(text) if VERSION_PATTERN.fullmatch(text) else None
+        return None
 
     def refresh(self) -> None:
         """Read the rows, keep a snapshot, touch the files that changed.
@@ -110,7 +127,7 @@ class ControlBundle(BaseDagBundle):
             if rows == self._rows_seen:
                 return
             plan = make_plan(rows, self._last_good())
-            if plan.control_version == self._current() and rows.latest_version == self._current():
+            if {plan.control_version, rows.latest_version} == {self._laid_out_version()}:
                 self._rows_seen = rows
                 return
             self._store.save_snapshot(Snapshot(plan.control_version, plan.content))
@@ -134,18 +151,18 @@ class ControlBundle(BaseDagBundle):
             extra={"action": "publish", "version": version, "streams": changed},
         )
 
-    def _current(self) -> str | None:
+    def _laid_out_version(self) -> str | None:
+        """The version whose files are known to be whole; None where they were found damaged."""
         current = self.get_current_version()
-        return current.version if current else None
+        return current.version if current and self._content is not None else None
 
     def _last_good(self) -> dict[str, Any] | None:
         """What is laid out now; the newest snapshot where the local copy is absent or damaged."""
-        if self._content is None:
-            self._content = bundle_files.read_content(self.path)
-        if self._content is None:
-            with suppress(UnknownName):
-                self._content = dict(self._store.load_snapshot().content)
-        return self._content
+        if self._content is not None:
+            return self._content
+        with suppress(UnknownName):
+            return dict(self._store.load_snapshot().content)
+        return None
 
     def _complain(self, text: str) -> None:
         # Once per change of mind, not once a second.

@@ -22,7 +22,8 @@ The processor compares a file's mtime with the time it collected the last parse;
 margin an update that lands during a slow parse is taken for old and lost.
 """
 HOUSEKEEPING = "housekeeping.py"
-CONTENT = ".content.json"
+CONTENT = ".content"
+"""A line with the SHA-256 of what follows, then the content as JSON."""
 
 
 def file_stem(stream_name: str) -> str:
@@ -70,22 +71,23 @@ def lay_out_version(
 def write_content(folder: Path, content: Mapping[str, Any]) -> None:
     """Keep the content itself beside what was laid out from it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / CONTENT, json.dumps(content, sort_keys=True))
+    text = json.dumps(content, sort_keys=True)
+    _write(folder / CONTENT, f"{_digest(text)}\n{text}")
 
 
 def read_content(folder: Path) -> dict[str, Any] | None:
     """The content a folder was laid out from; None where it is absent or damaged."""
     try:
-        content = json.loads((folder / CONTENT).read_text())
-    except (OSError, ValueError):
+        digest, _, text = (folder / CONTENT).read_text().partition("\n")
+    except (OSError, UnicodeError):
         return None
-    return content if isinstance(content, dict) else None
+    return dict(json.loads(text)) if digest == _digest(text) else None
 
 
 def prune_versions(versions: Path, *, keep: int, older_than_s: float = 3600.0) -> int:
     """Drop the oldest version folders; any of them can be laid out again from its snapshot."""
     folders = sorted(
-        (p for p in versions.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime, reverse=True
+        (p for p in versions.glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime, reverse=True
     )
     limit = time.time() - older_than_s
     stale = [p for p in folders[keep:] if p.stat().st_mtime < limit]
@@ -94,13 +96,18 @@ def prune_versions(versions: Path, *, keep: int, older_than_s: float = 3600.0) -
     return len(stale)
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _stream_files(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, entry in content["streams"].items():
         yield file_stem(name), json.dumps(entry, sort_keys=True, indent=1)
 
 
 def _write(path: Path, text: str) -> bool:
-    if path.is_file() and path.read_text() == text:
+    # Bytes: a damaged file need not be text.
+    if path.is_file() and path.read_bytes() == text.encode():
         return False
     scratch = path.with_name(f".{path.name}.tmp")
     scratch.write_text(text)
