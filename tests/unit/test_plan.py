@@ -24,6 +24,7 @@ from tests.control_rows import (
     source_file,
     stream,
 )
+from tests.planted import SECRETS, TELLING
 
 SMALL: Tables = {
     "streams": [stream("s")],
@@ -384,3 +385,25 @@ def test_names_that_come_twice_stay_with_who_had_them() -> None:
     )
     assert "2 rows" in only_fault(make_plan(twice, before.content), "t")[1]
     assert list(make_plan(twice, None).faults) == ["s", "t"]
+
+
+@pytest.mark.parametrize("kind", sorted(SECRETS))
+def test_a_secret_in_a_parameter_goes_no_further_than_the_row(kind: str) -> None:
+    name = "db_password" if kind == "password" else "anything"
+    good = planned()
+    plan = planned(good, processes=[process("p", "g", parameters={name: SECRETS[kind]})])
+    where, message, _ = only_fault(plan)
+    assert (where, message) == (
+        "process p",
+        f"parameter {name} holds a secret; secrets are never parameters.",
+    )
+    assert TELLING[kind] not in json.dumps(plan.content)
+    assert plan.content["streams"]["s"]["processes"] == good.content["streams"]["s"]["processes"]
+
+
+@pytest.mark.parametrize("kind", sorted(SECRETS))
+def test_no_fault_quotes_a_secret(kind: str) -> None:
+    parameters = {"not a name": 1, "password": SECRETS[kind]}
+    plan = planned(streams=[stream("s", parameters=parameters)])
+    assert only_fault(plan)[0] == "stream s"
+    assert TELLING[kind][:12] not in json.dumps(plan.content)

@@ -14,6 +14,7 @@ from typing import Any
 from millrace.model import ControlRows
 from millrace.plan import rules
 from millrace.plan.faults import Fault, Rule, judge, shown
+from millrace.redaction import looks_secret
 
 Row = Mapping[str, Any]
 Entry = Mapping[str, Any]
@@ -191,6 +192,8 @@ def _write_entry(draft: Draft, source_files: Mapping[str, Row], schedule: Row | 
     draft.faults += _undated(stream_rows)
     groups = _judged(draft, "process_group", draft.groups, rules.GROUP, "group_name")
     processes = _judged(draft, "process", draft.processes, rules.PROCESS, "process_name")
+    draft.faults += _secrets("stream", "stream_name", stream_rows)
+    draft.faults += _secrets("process", "process_name", processes)
     if draft.faults or not processes or not stream_rows:
         return
     busy_groups = {row["group_name"] for row in processes}
@@ -262,4 +265,16 @@ def _undated(rows: Sequence[Row]) -> Iterator[Fault]:
                 label("stream", row, "stream_name"),
                 "is_live is false and data_date is empty.",
                 "Set data_date, or set is_live to true.",
+            )
+
+
+def _secrets(table: str, key: str, rows: Sequence[Row]) -> Iterator[Fault]:
+    """Refused here, before they reach a snapshot, a DAG's page or Airflow's database."""
+    for row in rows:
+        given = row["parameters"] if rules.is_parameters(row["parameters"]) else {}
+        for name in (name for name, value in given.items() if looks_secret(name, value)):
+            yield Fault(
+                label(table, row, key),
+                f"parameter {name} holds a secret; secrets are never parameters.",
+                "Remove it from the row, and change the secret: the change log keeps rows.",
             )

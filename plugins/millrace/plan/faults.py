@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from millrace.redaction import Redactor
+
 
 @dataclass(frozen=True, order=True)
 class Fault:
@@ -27,8 +29,8 @@ class Rule:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: one line, cut short."""
-    return repr(value)[:80]
+    """A value as a message shows it: one line, without secrets, cut short."""
+    return repr(Redactor().document(value))[:80]
 
 
 def judge(
