@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
@@ -53,7 +54,9 @@ def state_of(process_name: str, run_id: str) -> str | None:
     dag_id = process_dag_id(process_name)
     if not RuntimeTaskInstance.get_dr_count(dag_id=dag_id, run_ids=[run_id]):
         return None
-    return str(RuntimeTaskInstance.get_dagrun_state(dag_id=dag_id, run_id=run_id))
+    state: Any = RuntimeTaskInstance.get_dagrun_state(dag_id=dag_id, run_id=run_id)
+    # An enum whose str() is its name: compared as it is, no run would ever have ended.
+    return str(getattr(state, "value", state))
 
 
 def _refuse_unusable(dag_id: str) -> None:
