@@ -28,7 +28,11 @@ def _from_json(data: bytes, _: str | None) -> pd.DataFrame:
 
 
 def _from_parquet(data: bytes, _: str | None) -> pd.DataFrame:
-    return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+    import pyarrow
+
+    # Not a BytesIO: pyarrow's reading threads would ask for the interpreter while it ends, and
+    # abort the process (1 in 40 on a busy machine).
+    return pd.read_parquet(pyarrow.BufferReader(data), engine="pyarrow")
 
 
 def _to_parquet(frame: pd.DataFrame) -> bytes:
