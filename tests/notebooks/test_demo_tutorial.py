@@ -9,7 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
-LINK = re.compile(r"\]\(((?!https?:|#)[^)]+)\)")
 
 
 def _blocks(text: str, language: str) -> list[str]:
@@ -27,12 +26,3 @@ def test_the_tutorial_shows_the_cells_of_the_notebook() -> None:
     notebook = json.loads((ROOT / "notebooks" / "templates" / "hello.ipynb").read_text("utf-8"))
     cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
     assert [block.rstrip("\n") for block in _blocks(TUTORIAL, "python")] == cells
-
-
-def test_links_lead_to_files() -> None:
-    # The two screenshots are taken from the running stack.
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    links = [(page, link) for page in pages for link in LINK.findall(page.read_text("utf-8"))]
-    assert len(links) > 10
-    missing = [link for page, link in links if not (page.parent / link).is_file()]
-    assert set(missing) <= {"docs/images/stream_graph.png", "docs/images/report.png"}
