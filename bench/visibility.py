@@ -1,7 +1,7 @@
 """How long a change of rows takes to be seen by Airflow: INSERT -> triggerable, UPDATE -> seen,
 DELETE -> gone, with many streams loaded.
 
-    python bench/visibility.py [--streams 100] [--processes 20] [--rounds 15]
+    python -m bench.visibility [--streams 100] [--processes 20] [--rounds 15]
 
 Brings up its own stack on free ports in a temporary folder and takes it down again. To reach,
 with 100 x 20: 1 s median and 5 s at the most, each.
@@ -55,7 +55,7 @@ def main() -> int:
     with bench_stack() as bench:
         loading = time.perf_counter()
         _execute(bench, LOAD, streams=given.streams, processes=given.processes)
-        _until(lambda: bench.dag_count() >= given.streams * (given.processes + 1))
+        bench.until(lambda: bench.dag_count() >= given.streams * (given.processes + 1))
         print(
             f"first parse of {given.streams} x {given.processes}: {time.perf_counter() - loading:.1f} s"
         )
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--processes", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=15)
@@ -95,21 +95,13 @@ def _round(bench: Bench, name: str, told: str) -> Iterator[tuple[str, float]]:
 def _timed(bench: Bench, statement: str, look: Callable[[], bool], **values: str) -> float:
     _execute(bench, statement, **values)
     started = time.perf_counter()
-    _until(look)
+    bench.until(look)
     return time.perf_counter() - started
 
 
 def _execute(bench: Bench, statement: str, **values: object) -> None:
     with closing(psycopg2.connect(bench.settings.database_url)) as connection, connection:
         connection.cursor().execute(statement, values)
-
-
-def _until(look: Callable[[], bool], patience_s: float = 120.0) -> None:
-    deadline = time.perf_counter() + patience_s
-    while not look():
-        if time.perf_counter() > deadline:
-            raise SystemExit(f"not seen within {patience_s:.0f} s")
-        time.sleep(0.05)
 
 
 def _report(seen: list[tuple[str, float]]) -> int:
