@@ -181,13 +181,16 @@ def looks_secret(name: str, value: Any) -> bool:
 
 
 def written_down(source: str) -> Iterator[str]:
-    """Secrets a program spells out: quoted values of secret names, lines of private keys."""
+    """Secrets a program spells out: by their names, by their shapes, lines of private keys."""
     for match in _ASSIGNMENT.finditer(source):
         value = match["quoted"] or ""
         if len(value) >= 8 and re.search(r"[^A-Za-z \[\]]", value) and value != REDACTED:
             yield value
     for match in _URL_PASSWORD.finditer(source):
         yield match["value"]
+    for _, pattern, replacement in _SHAPES:
+        if replacement == REDACTED:
+            yield from (match[0] for match in pattern.finditer(source))
     for match in _PEM.finditer(source):
         body = re.split(r"\\n|\s", match[0].replace("\\\n", ""))
         yield from (line for line in body if len(line) >= 24 and "-----" not in line)

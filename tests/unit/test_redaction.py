@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from millrace.redaction import REDACTED, Redactor, is_secret_name, looks_secret
+from tests.planted import SECRETS
 
 PASSWORD = "pa/ss w0rd+&x"
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEAx1y2z3PLANTED\nq8r7s6PLANTED\n-----END RSA PRIVATE KEY-----"
@@ -173,3 +174,12 @@ def test_hostile_output_is_done_with(piece: str) -> None:
 
     # About 2 s; with a pattern whose cost grows with the square it takes minutes.
     assert redactor.text(piece * (5_000_000 // len(piece)) + " planted-s3cret").endswith(REDACTED)
+
+
+@pytest.mark.parametrize("kind", ["API key", "JWT"])
+def test_a_secret_spelt_out_under_any_name_is_known_in_base64_too(kind: str) -> None:
+    redactor = Redactor()
+    redactor.learn_from(f"credentials_of = {{'the shop': {SECRETS[kind]!r}}}")
+    for before in ("", "x", "xy"):
+        encoded = base64.b64encode(f"{before}{SECRETS[kind]} and more".encode()).decode()
+        assert REDACTED in redactor.text(encoded)
