@@ -83,6 +83,21 @@ def test_a_version_appears_at_once_and_twice_is_once(tmp_path: Path, templates: 
     assert bundle_files.read_content(first) == content(a=1)
 
 
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\xff"])
+def test_a_damaged_version_is_found_out_and_made_anew(
+    tmp_path: Path, templates: Path, damage: bytes
+) -> None:
+    versions = tmp_path / "versions"
+    folder = bundle_files.lay_out_version(versions, "v1", content(a=1), templates)
+    for path in list(folder.iterdir()):
+        assert bundle_files.is_whole(folder)
+        path.write_bytes(damage)
+        assert not bundle_files.is_whole(folder)
+        bundle_files.lay_out_version(versions, "v1", content(a=1), templates)
+    assert [p.name for p in versions.iterdir()] == ["v1"]
+    assert bundle_files.read_content(folder) == content(a=1)
+
+
 def test_content_that_is_absent_or_damaged_reads_as_none(tmp_path: Path) -> None:
     assert bundle_files.read_content(tmp_path) is None
     bundle_files.write_content(tmp_path, content(a=1))

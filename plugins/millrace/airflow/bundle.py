@@ -83,7 +83,7 @@ class ControlBundle(BaseDagBundle):
         """Have the folder there: a missing version is rebuilt from its snapshot, on any machine."""
         if self.version is None:
             self._mend()
-        elif not self.path.is_dir():
+        elif not bundle_files.is_whole(self.path):
             bundle_files.lay_out_version(
                 Path(self.versions_dir),
                 self.version,

@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ margin an update that lands during a slow parse is taken for old and lost.
 HOUSEKEEPING = "housekeeping.py"
 CONTENT = ".content"
 """A line with the SHA-256 of what follows, then the content as JSON."""
+SEAL = ".seal"
+"""SHA-256 of all other files of a version's folder."""
 
 
 def file_stem(stream_name: str) -> str:
@@ -54,10 +57,12 @@ def lay_out_version(
 ) -> Path:
     """A whole folder for one version, appearing at once, also where two processes make it."""
     target = versions / version
-    if target.is_dir():
+    if is_whole(target):
         return target
     scratch = versions / f".{version}.{os.getpid()}.{time.monotonic_ns()}"
     lay_out(scratch, content, templates)
+    (scratch / SEAL).write_text(_fingerprint(scratch))
+    _set_aside(target)
     try:
         scratch.rename(target)
     except OSError:
@@ -66,6 +71,14 @@ def lay_out_version(
         if not target.is_dir():
             raise
     return target
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a version's folder is there and holds, byte for byte, what was laid out."""
+    try:
+        return (folder / SEAL).read_text() == _fingerprint(folder)
+    except (OSError, UnicodeError):
+        return False
 
 
 def write_content(folder: Path, content: Mapping[str, Any]) -> None:
@@ -94,6 +107,21 @@ def prune_versions(versions: Path, *, keep: int, older_than_s: float = 3600.0) -
     for folder in stale:
         shutil.rmtree(folder, ignore_errors=True)
     return len(stale)
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.name != SEAL):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _set_aside(folder: Path) -> None:
+    """Take a damaged folder out of the way."""
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.damaged")
+    with suppress(OSError):
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _digest(text: str) -> str:
