@@ -184,7 +184,7 @@ def _opened(
     found = []
     with httpx.Client(base_url=url, headers=headers, cookies=cookies, timeout=60) as client:
         for method, path in doors:
-            body = {} if method in ("POST", "PUT", "PATCH") else None
+            body: dict[str, str] | None = {} if method in ("POST", "PUT", "PATCH") else None
             reply = client.request(method, _filled(path), json=body)
             if not _is_refusal(reply):
                 found.append((method, path, reply.status_code))
