@@ -43,7 +43,7 @@ class Bench:
         while not look():
             if time.perf_counter() > deadline:
                 raise SystemExit(f"not seen within {patience_s:.0f} s")
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def description(self, dag_id: str) -> str:
         """The description Airflow shows of a DAG."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -29,6 +30,9 @@ from millrace.settings import Settings
 
 log = logging.getLogger(__name__)
 
+PAUSE_S = 0.4
+"""Between two reads. The processor's loop runs once a second when idle and far more often while
+it parses; its own intervals are whole seconds, and would skip every other second by a hair."""
 VERSIONS_KEPT = 50
 VERSION_PATTERN = re.compile("[0-9a-f]{16}")
 
@@ -46,6 +50,7 @@ class ControlBundle(BaseDagBundle):
         self._content: dict[str, Any] | None = None
         self._rows_seen: ControlRows | None = None
         self._complaint = ""
+        self._read_at = 0.0
 
     @cached_property
     def _settings(self) -> Settings:
@@ -121,6 +126,9 @@ class ControlBundle(BaseDagBundle):
         The processor's loop waits for this: every step that asks the database gives up after two
         seconds, and the bundle's lock is held for file work alone.
         """
+        if time.monotonic() - self._read_at < PAUSE_S:
+            return
+        self._read_at = time.monotonic()
         try:
             rows = self._store.read_rows()
             self._complain("")

@@ -14,7 +14,7 @@ from millrace.stack.airflow_secrets import AirflowSecrets
 BUNDLE = {
     "name": "control",
     "classpath": "millrace.airflow.bundle.ControlBundle",
-    "kwargs": {"refresh_interval": 1},
+    "kwargs": {"refresh_interval": 0},
 }
 """The control tables as the only source of DAGs."""
 
@@ -40,8 +40,8 @@ FIXED = {
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": ("5", "looked for this often"),
     "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": ("15", "a dead triggerer's waits are free then"),
     "SCHEDULER__ENABLE_HEALTH_CHECK": ("False", "would listen on a port of its own"),
-    "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": ("1", "an INSERT is a DAG within a second"),
-    "DAG_PROCESSOR__REFRESH_INTERVAL": ("1", "the same"),
+    "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": ("0", "each loop; the bundle paces itself"),
+    "DAG_PROCESSOR__REFRESH_INTERVAL": ("0", "the same"),
     "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": ("86400", "a file is parsed when it changes"),
     "DAG_PROCESSOR__PRINT_STATS_INTERVAL": ("600", "else the log is mostly statistics"),
     "LOGGING__COLORED_CONSOLE_LOG": ("False", "the output goes to files"),
