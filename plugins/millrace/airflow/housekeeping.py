@@ -28,6 +28,16 @@ NEVER_BEAT = """
 """A task killed before its first heartbeat: Airflow 3.3 compares with NULL and never ends it.
 Given a heartbeat to compare with, Airflow's own detector does the rest."""
 
+NEVER_BEGAN = """
+    UPDATE task_instance
+    SET state = 'running', start_date = queued_dttm, last_heartbeat_at = queued_dttm
+    WHERE state = 'queued' AND queued_dttm < now() - interval '180 seconds'
+    RETURNING dag_id, run_id, task_id
+"""
+"""A task whose worker was killed between taking it and reporting it: Airflow asks the executor to
+take it back, which the LocalExecutor cannot, and leaves it queued. This executor is only handed
+what it has a free worker for, so nothing stays queued that long while all is well."""
+
 
 def watch() -> None:
     """Close lost attempts as crashed and tell about them; wake Airflow's own detector."""
@@ -51,6 +61,8 @@ def revive_detector(database_url: str) -> int:
         with connection, connection.cursor() as cursor:
             cursor.execute(NEVER_BEAT)
             rows = cursor.fetchall()
+            cursor.execute(NEVER_BEGAN)
+            rows += cursor.fetchall()
     finally:
         connection.close()
     for dag_id, run_id, task_id in rows:
