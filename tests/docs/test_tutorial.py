@@ -45,7 +45,6 @@ def in_a_shell(text: str, environment: Mapping[str, str]) -> str:
 def test_every_block_of_the_tutorial_does_what_the_page_says(
     house: House, environment: dict[str, str]
 ) -> None:
-    house.sql((ROOT / "sql" / "demo.sql").read_text("utf-8"))  # the reader has seen the demo
     said: dict[str, str] = {}
     reached = []
     for block in blocks(TUTORIAL):
