@@ -21,7 +21,7 @@ NOTEBOOKS = sorted(
 
 
 def _read(path: Path) -> Any:
-    return nbformat.read(path, as_version=nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
+    return nbformat.read(path, as_version=nbformat.NO_CONVERT)
 
 
 def test_there_are_notebooks() -> None:
