@@ -1,8 +1,8 @@
 """A person's Mark success / failed, carried over to the control tables.
 
 Airflow calls these hooks in the API server when somebody marks, and in workers and the
-scheduler when things end by themselves; only the former are acted on here, since the runner
-has written the latter already.
+scheduler when things end by themselves; only the former are acted on here. The latter the runner
+has written already, or, where it was killed, those who wait for the run and the watchdog write.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def on_task_instance_success(previous_state: Any, task_instance: Any) -> None:
 @hookimpl
 def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any) -> None:
     """A task was marked failed."""
-    _task_marked(task_instance, "failed")
+    # The scheduler calls this too, for a task that it finds dead.
+    if BY_HAND in str(error):
+        _task_marked(task_instance, "failed")
 
 
 @hookimpl
