@@ -19,7 +19,6 @@ from millrace.stack.ports import free_ports
 from tests.databases import control_database
 from tests.house import Group, House, house_settings
 from tests.planted import ENVIRONMENT
-from tests.stack_fixture import TestStack, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -47,13 +46,6 @@ def database_url(postgres_server: str) -> Iterator[str]:
     """URL of the owner of a fresh control database, with roles, schema and compatibility views."""
     with control_database(postgres_server) as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestStack]:
-    """The full embedded stack, in a home of its own and on free ports; its logs stay there."""
-    with running_stack(tmp_path_factory.mktemp("a stack")) as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

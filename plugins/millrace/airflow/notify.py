@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Protocol
 
 from millrace.airflow.stores import settings
 from millrace.control.base import LogEntry, RunStore
@@ -24,12 +23,6 @@ class Announcement:
     title: str
     body: str
     is_failure: bool
-
-
-class Sender(Protocol):
-    """Sends one announcement to one Apprise URL; False when it did not arrive."""
-
-    def __call__(self, url: str, announcement: Announcement) -> bool: ...
 
 
 def announce_failure(stream: Stream, identity: RunIdentity, store: RunStore) -> bool:
@@ -60,7 +53,7 @@ def send(url: str, announcement: Announcement) -> bool:
     )
 
 
-def _announce(stream: Stream, announcement: Announcement, sender: Sender = send) -> bool:
+def _announce(stream: Stream, announcement: Announcement) -> bool:
     if not stream.notify:
         return False
     url = settings().notify.get(stream.notify.lower())
@@ -69,7 +62,7 @@ def _announce(stream: Stream, announcement: Announcement, sender: Sender = send)
             "No notification: the settings have no MILLRACE_NOTIFY_%s", stream.notify.upper()
         )
         return False
-    if not sender(url, announcement):
+    if not send(url, announcement):
         log.warning("Notification target %s did not take the message", stream.notify)
         return False
     return True

@@ -6,7 +6,7 @@ Sync, like the lake and the vectors. The adapter is control/postgres.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
@@ -74,7 +74,6 @@ class LogEntry:
     executed_notebook_uri: str | None
     dag_run_id: str | None
     fence: int
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ControlStore(Protocol):

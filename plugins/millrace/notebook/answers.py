@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import jsonschema
@@ -107,10 +108,8 @@ def shape_of(schema: Schema) -> AnswerShape:
 
 def find_json(text: str) -> Any:
     """The JSON value in a model's answer, also between fences and chatter; BadAnswer if none."""
-    try:
+    with suppress(ValueError):
         return json.loads(text)
-    except ValueError:
-        pass
     decoder = json.JSONDecoder()
     for start, character in enumerate(text):
         if character in "{[":
